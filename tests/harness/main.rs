@@ -1,0 +1,6 @@
+//! The harness tests itself: what it starts works, and is gone afterwards.
+
+mod cluster;
+mod dns;
+mod gone;
+mod place;
