@@ -1,1 +1,24 @@
-//! Placeholder of the first build.
+//! What every long-running program here shares, so that logging, signals,
+//! errors and the admin endpoint behave alike everywhere.
+//!
+//! The life of a program, in the order in which it meets these modules:
+//!
+//! 1. [`exit`] parses the command line, and at the end turns an error into one
+//!    sentence and an exit code;
+//! 2. [`config_file`] and [`duration`] turn a YAML file into typed values, and
+//!    a mistake in it into `path:line:column: what is wrong`;
+//! 3. [`logging`] and [`metrics`] are installed, once, by the composition root;
+//! 4. [`admin`] serves `/metrics`, `/healthz` and `/readyz` from a thread of its
+//!    own, out of what [`readiness`] knows;
+//! 5. [`shutdown`] drains at the first signal and forces at the second.
+//!
+//! It imports none of the programs and knows nothing of what they do.
+
+pub mod admin;
+pub mod config_file;
+pub mod duration;
+pub mod exit;
+pub mod logging;
+pub mod metrics;
+pub mod readiness;
+pub mod shutdown;

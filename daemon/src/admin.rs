@@ -1,0 +1,266 @@
+//! The admin endpoint: `/metrics`, `/healthz` and `/readyz` over HTTP/1.1.
+//!
+//! It runs on a thread and a runtime of its own, so that it answers while the
+//! data path is saturated.
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use std::{fmt, io};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+
+/// What the endpoint tells about.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Behind `/readyz` and `/healthz`.
+    pub readiness: Readiness,
+    /// Behind `/metrics`.
+    pub metrics: Metrics,
+}
+
+/// A running endpoint. It lives as long as the process.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+}
+
+impl Server {
+    /// The address on which it listens, with the port that the kernel chose for
+    /// port 0.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// The endpoint could not be started.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address} for the admin endpoint: {}", reason(.source))]
+pub struct AdminError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl AdminError {
+    /// Whether somebody else listens there already.
+    #[must_use]
+    pub fn is_address_in_use(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
+/// Binds `address` and serves `endpoint` there from a thread of its own.
+///
+/// # Errors
+/// The address cannot be bound, or the thread cannot be started.
+pub fn serve(address: SocketAddr, endpoint: Endpoint) -> Result<Server, AdminError> {
+    let failed = |source| AdminError { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || runtime.block_on(accept(listener, Arc::new(endpoint))))
+        .map_err(failed)?;
+    Ok(Server { address: local })
+}
+
+async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            warn!(%error, "the admin endpoint cannot run");
+            return;
+        }
+    };
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let endpoint = Arc::clone(&endpoint);
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| {
+                        let endpoint = Arc::clone(&endpoint);
+                        async move { Ok::<_, Infallible>(answer(&endpoint, &request)) }
+                    });
+                    let connection = hyper::server::conn::http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(HEADER_TIMEOUT)
+                        .serve_connection(TokioIo::new(stream), service);
+                    // A client that goes away or stalls is its own affair.
+                    let _ = timeout(CONNECTION_TIMEOUT, connection).await;
+                    drop(slot);
+                });
+            }
+            // Descriptors ran out, most likely: they come back.
+            Err(error) => {
+                warn!(%error, "the admin endpoint cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn answer(endpoint: &Endpoint, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
+    }
+    match request.uri().path() {
+        "/metrics" => {
+            let mut response = text(StatusCode::OK, endpoint.metrics.render());
+            response.headers_mut().insert(
+                CONTENT_TYPE,
+                hyper::header::HeaderValue::from_static("text/plain; version=0.0.4"),
+            );
+            response
+        }
+        "/healthz" => verdict("stuck", &endpoint.readiness.stuck()),
+        "/readyz" => verdict("waiting for", &endpoint.readiness.pending()),
+        "/" => text(StatusCode::OK, "/metrics\n/healthz\n/readyz\n"),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "nothing here; / lists what there is\n",
+        ),
+    }
+}
+
+fn verdict(what: &str, names: &[String]) -> Response<Full<Bytes>> {
+    if names.is_empty() {
+        text(StatusCode::OK, "ok\n")
+    } else {
+        text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{what}: {}\n", names.join(", ")),
+        )
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the address is in use; choose another, or end the process that holds it (`ss -ltnp` names it)"
+                .to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()
+        }
+        _ => fmt::format(format_args!("{error}")),
+    }
+}
+
+/// Two scrapers, a kubelet and some people at once need a dozen.
+const MAX_CONNECTIONS: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A scraper's kept-open connection is closed after it, and opened again.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
+    }
+
+    fn start() -> (SocketAddr, Readiness) {
+        let readiness = Readiness::new();
+        let server = serve(
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+            Endpoint {
+                readiness: readiness.clone(),
+                metrics: Metrics::install(),
+            },
+        )
+        .unwrap();
+        (server.local_addr(), readiness)
+    }
+
+    #[test]
+    fn readyz_names_what_is_pending_and_then_says_ok() {
+        let (address, readiness) = start();
+        let pending = readiness.task("listen on 127.0.0.1:16443");
+        let response = get(address, "/readyz");
+        assert!(response.starts_with("HTTP/1.1 503"), "{response}");
+        assert!(response.ends_with("waiting for: listen on 127.0.0.1:16443\n"));
+        pending.done();
+        assert!(get(address, "/readyz").starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
+    }
+
+    #[test]
+    fn metrics_and_unknown_paths_are_answered() {
+        let (address, _) = start();
+        assert!(get(address, "/metrics").contains("text/plain; version=0.0.4"));
+        assert!(get(address, "/nothing").starts_with("HTTP/1.1 404"));
+    }
+
+    #[test]
+    fn garbage_does_not_end_the_endpoint() {
+        let (address, _) = start();
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream
+            .write_all(b"\x16\x03\x01\x02\x00\x01garbage\r\n\r\n")
+            .unwrap();
+        assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
+    }
+
+    #[test]
+    fn a_taken_address_is_said_in_one_sentence() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = serve(
+            address,
+            Endpoint {
+                readiness: Readiness::new(),
+                metrics: Metrics::install(),
+            },
+        )
+        .unwrap_err();
+        assert!(error.is_address_in_use());
+        assert!(
+            error.to_string().contains(&format!("{address}"))
+                && error.to_string().contains("in use"),
+            "{error}"
+        );
+    }
+}

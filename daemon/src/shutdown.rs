@@ -1,0 +1,98 @@
+//! One mechanism to stop: the first SIGTERM or SIGINT drains, the second forces.
+//!
+//! ```text
+//! running ──signal──► draining ──second signal──► forced
+//! ```
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// Listens for the signals that stop a program.
+#[derive(Debug)]
+pub struct Shutdown {
+    terminate: Signal,
+    interrupt: Signal,
+    draining: watch::Sender<bool>,
+}
+
+impl Shutdown {
+    /// Takes over SIGTERM and SIGINT. To be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The signal handlers cannot be installed.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            draining: watch::Sender::new(false),
+        })
+    }
+
+    /// For a part of the program that has to stop its work.
+    #[must_use]
+    pub fn drain(&self) -> Drain {
+        Drain(self.draining.subscribe())
+    }
+
+    /// Waits for a signal and gives its name. The first one starts the drain; a
+    /// later call waits for the next signal, which means "now". Cancel safe.
+    pub async fn signal(&mut self) -> &'static str {
+        let name = tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        };
+        self.draining.send_replace(true);
+        name
+    }
+}
+
+/// Tells a part of the program when to stop. Clones tell the same.
+#[derive(Debug, Clone)]
+pub struct Drain(watch::Receiver<bool>);
+
+impl Drain {
+    /// A drain that a test starts by hand.
+    #[must_use]
+    pub fn manual() -> (watch::Sender<bool>, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
+    }
+
+    /// Resolves once the drain has started, also when the program is going away.
+    /// Cancel safe.
+    pub async fn started(&mut self) {
+        // An error means that the sender is gone: the program is ending.
+        let _ = self.0.wait_for(|draining| *draining).await;
+    }
+
+    /// Whether the drain has started.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_drain_starts_once_for_every_clone() {
+        let (sender, mut drain) = Drain::manual();
+        let mut other = drain.clone();
+        assert!(!drain.has_started());
+        sender.send_replace(true);
+        drain.started().await;
+        other.started().await;
+        assert!(other.has_started());
+    }
+
+    #[tokio::test]
+    async fn a_drain_whose_program_is_gone_has_started() {
+        let (sender, mut drain) = Drain::manual();
+        drop(sender);
+        drain.started().await;
+    }
+}
