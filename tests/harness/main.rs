@@ -3,4 +3,6 @@
 mod cluster;
 mod dns;
 mod gone;
+mod peer;
 mod place;
+mod skip;

@@ -2,7 +2,6 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::time::Duration;
 
 use tests::launch::Launch;
 use tests::place::Place;
@@ -48,15 +47,4 @@ async fn a_program_starts_in_its_place() {
     );
     let output = run("echo bad flag >&2; exit 2").await;
     assert_eq!((output.code(), output.stderr.as_str()), (2, "bad flag\n"));
-}
-
-#[tokio::test]
-#[should_panic(expected = "no such thing")]
-async fn a_program_that_ends_before_it_is_ready_shows_its_log() {
-    let place = Place::loopback();
-    let mut peer = Launch::new(&place, "sh", Path::new("/bin/sh"))
-        .args(["-c", "echo no such thing"])
-        .start();
-    peer.ready(Duration::from_secs(10), async || Err::<(), _>("never"))
-        .await;
 }

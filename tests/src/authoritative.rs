@@ -82,7 +82,7 @@ impl Zone {
             .expect("ldns-keygen wrote it");
         Some(Self {
             name: name.to_owned(),
-            file: file.with_added_extension("signed"),
+            file: place.folder().join(format!("{}.signed", file.display())),
             ds: Some(ds.trim().to_owned()),
         })
     }

@@ -1,15 +1,14 @@
 //! What to start, and with what; a test starts it as a [`Peer`], or runs it to its end.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fmt};
 
-use crate::peer::{self, Peer};
+use crate::peer::Peer;
 use crate::place::{Place, Site};
 use crate::spawner;
 
@@ -74,7 +73,8 @@ impl Launch {
     #[must_use = "a peer ends when it is dropped"]
     #[track_caller]
     pub fn start(self) -> Peer {
-        Peer::start(self)
+        let log = self.file("log");
+        Peer::start(self, log.clone(), log)
     }
 
     /// Runs it to its end.
@@ -83,35 +83,35 @@ impl Launch {
     ///
     /// When it cannot be started, or has not ended [`RUN_DEADLINE`] later.
     pub async fn run(self) -> Output {
-        let base = self
-            .site
-            .folder()
-            .join(format!("{}-{}", self.site.next_number(), self.name));
-        let (stdout, stderr) = (
-            base.with_added_extension("stdout"),
-            base.with_added_extension("stderr"),
-        );
-        let create = |path: &Path| File::create_new(path).expect("a test can write to its folder");
-        let mut child = self.spawn(create(&stdout), create(&stderr));
-        let status = peer::exit_of(&mut child, RUN_DEADLINE).await;
-        if status.is_none() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let read = |path: &Path| fs::read(path).expect("a test can read its folder");
+        let command = self.to_string();
+        let [stdout, stderr] = ["stdout", "stderr"].map(|kind| self.file(kind));
+        let mut peer = Peer::start(self, stdout.clone(), stderr.clone());
+        let in_time = peer.exited(RUN_DEADLINE).await.is_some();
+        let [stdout, stderr] = [stdout, stderr].map(|file| read(&file));
         let output = Output {
-            command: self.to_string(),
-            status: status.unwrap_or_default(),
-            stdout: String::from_utf8_lossy(&read(&stdout)).into_owned(),
-            stderr: String::from_utf8_lossy(&read(&stderr)).into_owned(),
+            command,
+            status: peer.kill(),
+            stdout,
+            stderr,
         };
-        assert!(status.is_some(), "no end within {RUN_DEADLINE:?}: {output}");
+        assert!(in_time, "no end within {RUN_DEADLINE:?}: {output}");
         output
     }
 
+    /// A new file of the place's folder, named after this program.
+    fn file(&self, kind: &str) -> PathBuf {
+        let file = format!("{}-{}.{kind}", self.site.next_number(), self.name);
+        self.site.folder().join(file)
+    }
+
+    /// Starts it with its outputs appended to files.
     #[track_caller]
-    pub(crate) fn spawn(&self, stdout: File, stderr: File) -> Child {
-        let mut command = spawner::command(self.program.as_os_str());
+    pub(crate) fn spawn(&self, stdout: &Path, stderr: &Path) -> Child {
+        let open = |file: &Path| {
+            let opened = OpenOptions::new().create(true).append(true).open(file);
+            opened.expect("a test can write to its folder")
+        };
+        let mut command = spawner::command(&self.program);
         command
             .args(&self.arguments)
             .env_clear()
@@ -120,18 +120,14 @@ impl Launch {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.site.folder())
             .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr);
+            .stdout(open(stdout))
+            .stderr(open(stderr));
         spawner::spawn(command, self.site.namespace())
-            .unwrap_or_else(|error: io::Error| panic!("cannot start {self}: {error}"))
+            .unwrap_or_else(|error| panic!("cannot start {self}: {error}"))
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    pub(crate) fn site(&self) -> &Site {
-        &self.site
     }
 }
 
@@ -196,6 +192,12 @@ impl fmt::Display for Output {
             "{command}\n{status}\nstandard output:\n{stdout}\nstandard error:\n{stderr}"
         )
     }
+}
+
+/// What a program wrote to a file.
+pub(crate) fn read(file: &Path) -> String {
+    let text = fs::read(file).expect("a test can read its folder");
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// How long a program that is run to its end may take.

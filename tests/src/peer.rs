@@ -1,7 +1,6 @@
 //! A process that a test started and owns: signals, restarts, its log, its end.
 
 use std::fmt::Display;
-use std::fs::{self, OpenOptions};
 use std::future::Future;
 use std::panic::Location;
 use std::path::PathBuf;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, kill_process};
 
-use crate::launch::Launch;
+use crate::launch::{Launch, read};
 use crate::wait;
 
 pub use rustix::process::Signal;
@@ -20,6 +19,8 @@ pub use rustix::process::Signal;
 #[derive(Debug)]
 pub struct Peer {
     launch: Launch,
+    /// Standard output goes here, and standard error to `log`, which may be the same.
+    stdout: PathBuf,
     log: PathBuf,
     child: Child,
     /// Set once it has ended.
@@ -28,12 +29,11 @@ pub struct Peer {
 
 impl Peer {
     #[track_caller]
-    pub(crate) fn start(launch: Launch) -> Self {
-        let file = format!("{}-{}.log", launch.site().next_number(), launch.name());
-        let log = launch.site().folder().join(file);
-        let child = spawn(&launch, &log);
+    pub(crate) fn start(launch: Launch, stdout: PathBuf, log: PathBuf) -> Self {
+        let child = launch.spawn(&stdout, &log);
         Self {
             launch,
+            stdout,
             log,
             child,
             ended: None,
@@ -90,23 +90,20 @@ impl Peer {
         self.signal(Signal::CONT);
     }
 
-    /// Kills it and waits for its end (SIGKILL).
-    pub fn kill(&mut self) {
-        if self.ended.is_none() {
+    /// Kills it and waits for its end (SIGKILL). How it ended is told if it had before.
+    pub fn kill(&mut self) -> ExitStatus {
+        *self.ended.get_or_insert_with(|| {
             // An error means that it has ended by itself meanwhile.
             let _ = self.child.kill();
-            self.ended = Some(self.child.wait().expect("a child can be waited for"));
-        }
+            self.child.wait().expect("a child can be waited for")
+        })
     }
 
-    /// Asks it to end (SIGTERM), and kills it if it has not within `STOP_DEADLINE`.
+    /// Asks it to end (SIGTERM), and kills it if it has not within half a minute.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        if let Some(status) = self.exited(STOP_DEADLINE).await {
-            return status;
-        }
-        self.kill();
-        self.ended.expect("killed above")
+        self.exited(STOP_DEADLINE).await;
+        self.kill()
     }
 
     /// Waits until it ends by itself or by a signal sent before; `None` when it has not by then.
@@ -125,7 +122,7 @@ impl Peer {
     #[track_caller]
     pub fn restart(&mut self) {
         self.kill();
-        self.child = spawn(&self.launch, &self.log);
+        self.child = self.launch.spawn(&self.stdout, &self.log);
         self.ended = None;
     }
 
@@ -146,8 +143,7 @@ impl Peer {
     /// All it said so far, on standard output and error, restarts included.
     #[must_use]
     pub fn log(&self) -> String {
-        let log = fs::read(&self.log).expect("a test can read its folder");
-        String::from_utf8_lossy(&log).into_owned()
+        read(&self.log)
     }
 
     fn log_tail(&self) -> String {
@@ -172,7 +168,7 @@ impl Drop for Peer {
 }
 
 /// Waits for the end of a child, without blocking the test's thread.
-pub(crate) async fn exit_of(child: &mut Child, within: Duration) -> Option<ExitStatus> {
+async fn exit_of(child: &mut Child, within: Duration) -> Option<ExitStatus> {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait().expect("a child can be asked for") {
@@ -183,16 +179,6 @@ pub(crate) async fn exit_of(child: &mut Child, within: Duration) -> Option<ExitS
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-#[track_caller]
-fn spawn(launch: &Launch, log: &PathBuf) -> Child {
-    let open = || OpenOptions::new().create(true).append(true).open(log);
-    let (stdout, stderr) = (open(), open());
-    launch.spawn(
-        stdout.expect("a test can write to its folder"),
-        stderr.expect("a test can write to its folder"),
-    )
 }
 
 /// How long a process may take to end after SIGTERM.

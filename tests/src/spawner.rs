@@ -4,8 +4,8 @@
 //! thread that would be too early for what several tests share or a helper thread starts. From this
 //! one it means the end of the process, however it comes: return, panic, signal.
 
-use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::process::{self, Child, Command};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, LazyLock};
@@ -14,7 +14,7 @@ use std::thread;
 use crate::netns::Namespace;
 
 /// A command that runs a program, to be started by [`spawn`].
-pub(crate) fn command(program: &OsStr) -> Command {
+pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     // We may have been killed before setpriv asked the kernel: then the parent is another by now.
     command.args([
