@@ -20,6 +20,7 @@ use thiserror::Error;
 
 use crate::cluster::Cluster;
 use crate::object::Key;
+use crate::output::printable;
 
 mod nodes;
 
@@ -60,9 +61,10 @@ pub(crate) struct RequestError {
 }
 
 impl RequestError {
-    fn new(sentence: String) -> Self {
+    /// Parts of `sentence` may be the server's own words.
+    fn new(sentence: &str) -> Self {
         Self {
-            sentence,
+            sentence: printable(sentence),
             conflict: false,
         }
     }
@@ -117,7 +119,7 @@ impl Server {
         match tokio::time::timeout(DEADLINE, request).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.explain(&doing.to_string(), &error)),
-            Err(_) => Err(RequestError::new(format!(
+            Err(_) => Err(RequestError::new(&format!(
                 "cannot {doing}: no answer from {} within {}; is the API server overloaded, \
                  or a firewall between?",
                 self.addresses,
@@ -155,8 +157,8 @@ impl Server {
             other => (flat(other), false),
         };
         RequestError {
-            sentence: format!("cannot {doing}: {why}"),
             conflict,
+            ..RequestError::new(&format!("cannot {doing}: {why}"))
         }
     }
 
@@ -169,7 +171,7 @@ impl Server {
                  have they expired, or are they another cluster's?"
             ),
             403 => format!(
-                "the credentials in {kubeconfig} are not allowed to (403: {}); use those of a \
+                "the credentials in {kubeconfig} lack the right (403: {}); use those of a \
                  cluster administrator",
                 status.message
             ),
@@ -249,3 +251,6 @@ fn flat(error: &dyn std::error::Error) -> String {
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Where kube-apiserver listens on control plane nodes, as CKE starts it.
 const API_SERVER_PORT: u16 = 6443;
+
+#[cfg(test)]
+mod tests;
