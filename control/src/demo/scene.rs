@@ -303,7 +303,7 @@ async fn start_service(
             process.exited()?.is_some() && !(is_free(listen).await && is_free(admin).await);
         if !lost_a_race || attempts == START_ATTEMPTS {
             let log = process.last_lines(LOG_LINES).join("\n  ");
-            return Err(error.context(format!("{name} does not start; its log ends:\n  {log}")));
+            bail!("{name} does not start: {error}; its log ends:\n  {log}");
         }
     }
 }
@@ -392,3 +392,39 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
 /// Of each log, after a failure.
 const LOG_LINES: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodedns_asks_cluster_dns_over_tcp_and_the_signed_zone_for_all_else() {
+        let address = |host, port| SocketAddr::from(([127, 0, 0, host], port));
+        let yml = nodedns_yml(
+            address(1, 5300),
+            address(1, 9253),
+            address(5, 53),
+            address(6, 53),
+        );
+        insta::assert_snapshot!(yml, @r#"
+        listen: ["127.0.0.1:5300"]
+        admin: "127.0.0.1:9253"
+        workers: 1
+        zones:
+        - {name: cluster.local., forward: ["tcp://127.0.0.5:53"], validate: false}
+        - {name: ., forward: ["127.0.0.6:53"], validate: false}
+        cache: {size: 8MiB}
+        "#);
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_for_udp_or_tcp_is_not_free() {
+        let (listen, _) = free_addresses().await.unwrap();
+        assert!(is_free(listen).await);
+        let udp = UdpSocket::bind(listen).await.unwrap();
+        assert!(!is_free(listen).await);
+        drop(udp);
+        let _tcp = TcpListener::bind(listen).await.unwrap();
+        assert!(!is_free(listen).await);
+    }
+}
