@@ -1,4 +1,4 @@
-//! The control command line; everything is in the library.
+//! The program `control`; all of it is in the library.
 
 use std::process::ExitCode;
 

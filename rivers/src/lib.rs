@@ -1,1 +1,5 @@
-//! Placeholder of the first build.
+//! rivers
+pub mod config;
+pub mod decide;
+pub mod dial;
+pub mod kube_client;

@@ -9,54 +9,40 @@ use daemon::exit::Failure;
 use daemon::shutdown::Shutdown;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cli::{self, Flags, Format};
 use crate::demo::{self, Binaries, Outcome, PartArgs, Progress, Report, Scene};
-
-/// Arguments of `control demo`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Leave everything running after the checks, to try it by hand, until Ctrl-C
-    #[arg(long)]
-    stay: bool,
-    /// How to print the report
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// A table
-    #[default]
-    Text,
-    /// JSON
-    Json,
-}
+use crate::output;
 
 /// Runs the demo to its end or to Ctrl-C. To be called on the process's main thread: the kernel ties
 /// the children to the thread that started them.
-pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(flags: &Flags, args: &cli::Demo) -> Result<ExitCode, Failure> {
     let binaries = Binaries::find().map_err(Failure::failed)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start a runtime")
-        .and_then(|runtime| runtime.block_on(until_stopped(args, &binaries)))
+        .and_then(|runtime| runtime.block_on(until_stopped(flags.output, args.stay, &binaries)))
         .map_err(Failure::failed)
 }
 
 /// Runs a part of the demo, in a child process of it; comes back only if it fails.
-pub(crate) fn run_part(args: PartArgs) -> Result<ExitCode, Failure> {
+pub(super) fn run_part(args: PartArgs) -> Result<ExitCode, Failure> {
     match demo::run_part(args).map_err(Failure::failed)? {}
 }
 
 /// The demo, dropped whole as soon as a signal asks for its end: what it started is killed, and its
 /// folder removed.
-async fn until_stopped(args: &Args, binaries: &Binaries) -> anyhow::Result<ExitCode> {
+async fn until_stopped(
+    format: Format,
+    stay: bool,
+    binaries: &Binaries,
+) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::install()?;
     let mut played = tokio::select! {
-        played = play(args, binaries) => played?,
+        played = play(format, stay, binaries) => played?,
         () = stop.asked() => bail!("interrupted; everything is stopped"),
     };
-    if args.stay {
+    if stay {
         stop.asked().await;
         let progress = Progress::new();
         let row = tokio::select! {
@@ -77,13 +63,13 @@ struct Played {
     report: Report,
 }
 
-async fn play(args: &Args, binaries: &Binaries) -> anyhow::Result<Played> {
+async fn play(format: Format, stay: bool, binaries: &Binaries) -> anyhow::Result<Played> {
     let progress = Progress::new();
     let begun = Instant::now();
     let mut scene = Scene::start(binaries, &progress).await?;
     let mut rows = demo::all_checks(&mut scene, &progress).await?;
     let mut by_hand = Vec::new();
-    if args.stay {
+    if stay {
         by_hand = scene.by_hand();
     } else {
         rows.push(demo::clean_stop(&mut scene, &progress).await);
@@ -95,13 +81,10 @@ async fn play(args: &Args, binaries: &Binaries) -> anyhow::Result<Played> {
         took: begun.elapsed(),
         by_hand,
     };
-    let text = match args.output {
+    output::print(&match format {
         Format::Text => report.text(),
         Format::Json => report.json()?,
-    };
-    let mut stdout = anstream::stdout();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()?;
+    })?;
     Ok(Played { scene, report })
 }
 
