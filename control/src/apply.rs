@@ -48,6 +48,11 @@ impl Report {
         self.outcomes.iter().filter(|o| end(&o.end)).count()
     }
 
+    /// Whether `key` has been tried already.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.key == *key)
+    }
+
     pub(crate) fn is_success(&self) -> bool {
         self.count(End::is_bad) == 0
     }

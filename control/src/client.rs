@@ -7,18 +7,20 @@
 //! alone.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config};
+use rivers::config::address::{Address, Host};
+use rivers::kube_client;
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::cluster::Cluster;
 use crate::object::Key;
+use crate::output::printable;
 
 mod nodes;
 
@@ -31,21 +33,22 @@ pub(crate) struct Server {
     kubeconfig: String,
 }
 
-/// Why there is no client.
+/// Why there is no client. The causes are part of the sentence: a chain of their
+/// own would quote the kubeconfig, which holds secrets (see [`flat`]).
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
     #[error("no kubeconfig: {path} does not exist; name one with --kubeconfig or $KUBECONFIG")]
     Missing { path: String },
-    #[error("kubeconfig {path}: {}", flat(source))]
+    #[error("kubeconfig {path}: {}", flat(cause))]
     Malformed {
         path: String,
-        source: KubeconfigError,
+        cause: KubeconfigError,
     },
-    #[error(
-        "kubeconfig {path}: its credentials or certificates cannot be used: {}",
-        flat(source)
-    )]
-    Unusable { path: String, source: kube::Error },
+    #[error("kubeconfig {path}: {}", flat(cause))]
+    Unusable {
+        path: String,
+        cause: kube_client::Error,
+    },
 }
 
 /// A request that did not succeed, in one sentence.
@@ -58,9 +61,10 @@ pub(crate) struct RequestError {
 }
 
 impl RequestError {
-    fn new(sentence: String) -> Self {
+    /// Parts of `sentence` may be the server's own words.
+    fn new(sentence: &str) -> Self {
         Self {
-            sentence,
+            sentence: printable(sentence),
             conflict: false,
         }
     }
@@ -74,29 +78,30 @@ impl Server {
         kubeconfig: Option<&Path>,
     ) -> Result<Self, ConnectError> {
         let path = kubeconfig_name(kubeconfig);
-        let config = load(kubeconfig).await.map_err(|source| match source {
-            KubeconfigError::ReadConfig(error, path)
-                if error.kind() == std::io::ErrorKind::NotFound =>
+        let config = load(kubeconfig).await.map_err(|error| match error {
+            KubeconfigError::ReadConfig(cause, path)
+                if cause.kind() == std::io::ErrorKind::NotFound =>
             {
                 ConnectError::Missing {
                     path: path.display().to_string(),
                 }
             }
-            source => ConnectError::Malformed {
+            cause => ConnectError::Malformed {
                 path: path.clone(),
-                source,
+                cause,
             },
         })?;
-        let servers = servers(&config, cluster);
+        let unusable = |cause| ConnectError::Unusable {
+            path: path.clone(),
+            cause,
+        };
+        let servers = kube_client::servers(&config, control_plane(cluster)).map_err(unusable)?;
         let addresses = servers
             .iter()
             .map(ToString::to_string)
             .collect::<Vec<_>>()
             .join(", ");
-        let client = client(config, servers).map_err(|source| ConnectError::Unusable {
-            path: path.clone(),
-            source,
-        })?;
+        let client = kube_client::connect(config, servers).map_err(unusable)?;
         Ok(Self {
             client,
             addresses,
@@ -114,7 +119,7 @@ impl Server {
         match tokio::time::timeout(DEADLINE, request).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.explain(&doing.to_string(), &error)),
-            Err(_) => Err(RequestError::new(format!(
+            Err(_) => Err(RequestError::new(&format!(
                 "cannot {doing}: no answer from {} within {}; is the API server overloaded, \
                  or a firewall between?",
                 self.addresses,
@@ -148,11 +153,12 @@ impl Server {
     fn explain(&self, doing: &str, error: &kube::Error) -> RequestError {
         let (why, conflict) = match error {
             kube::Error::Api(status) => (self.refused(status), status.code == 409),
-            other => (self.unanswered(other), false),
+            kube::Error::Service(cause) => (self.unanswered(&flat(cause.as_ref())), false),
+            other => (flat(other), false),
         };
         RequestError {
-            sentence: format!("cannot {doing}: {why}"),
             conflict,
+            ..RequestError::new(&format!("cannot {doing}: {why}"))
         }
     }
 
@@ -165,7 +171,7 @@ impl Server {
                  have they expired, or are they another cluster's?"
             ),
             403 => format!(
-                "the credentials in {kubeconfig} are not allowed to (403: {}); use those of a \
+                "the credentials in {kubeconfig} lack the right (403: {}); use those of a \
                  cluster administrator",
                 status.message
             ),
@@ -176,24 +182,15 @@ impl Server {
         }
     }
 
-    /// No answer at all.
-    fn unanswered(&self, error: &kube::Error) -> String {
-        let Self {
-            addresses,
-            kubeconfig,
-            ..
-        } = self;
-        let detail = flat(error);
+    /// No answer at all; `detail` names the servers.
+    fn unanswered(&self, detail: &str) -> String {
         if detail.contains("certificate") {
             format!(
-                "the certificate of {addresses} is not trusted ({detail}); \
-                 `certificate-authority` in {kubeconfig} must be the CA that signed it"
+                "{detail}; `certificate-authority` in {} must be the CA of the API servers",
+                self.kubeconfig
             )
         } else {
-            format!(
-                "the API servers cannot be reached at {addresses} ({detail}); do they run, \
-                 and are the addresses right?"
-            )
+            format!("{detail}; do the API servers run, and are their addresses right?")
         }
     }
 }
@@ -218,25 +215,28 @@ fn kubeconfig_name(path: Option<&Path>) -> String {
     )
 }
 
-fn servers(config: &Config, cluster: &Cluster) -> Vec<SocketAddr> {
-    let _ = config;
+/// The API servers of `cluster`, where kubeconfig does not name a rivers.
+fn control_plane(cluster: &Cluster) -> Vec<Address> {
     cluster
         .control_plane()
-        .map(|node| SocketAddr::new(node.address, API_SERVER_PORT))
+        .map(|node| Address {
+            host: Host::Ip(node.address),
+            port: API_SERVER_PORT,
+        })
         .collect()
 }
 
-fn client(mut config: Config, servers: Vec<SocketAddr>) -> kube::Result<Client> {
-    config.cluster_url = format!("https://{}", servers[0]).parse().unwrap();
-    Client::try_from(config)
-}
-
-/// An error and its causes, each once.
+/// An error and its causes in one line, each once. What follows a line break is
+/// left out: a YAML error quotes the file there, and a kubeconfig holds secrets.
 fn flat(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let first_line = |error: &dyn std::error::Error| {
+        let text = error.to_string();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    let mut text = first_line(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
+        let cause_text = first_line(cause);
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
@@ -251,3 +251,6 @@ fn flat(error: &dyn std::error::Error) -> String {
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Where kube-apiserver listens on control plane nodes, as CKE starts it.
 const API_SERVER_PORT: u16 = 6443;
+
+#[cfg(test)]
+mod tests;

@@ -18,3 +18,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// `text` without control characters: what an API server sent must not steer the
+/// terminal, nor begin a new line.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}

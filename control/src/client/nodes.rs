@@ -33,7 +33,7 @@ impl Server {
                 _ => return Ok(nodes),
             }
         }
-        Err(RequestError::new(format!(
+        Err(RequestError::new(&format!(
             "cannot list Nodes: the API server has more than {}, which no cluster has; \
              is it one?",
             MAX_PAGES * PAGE

@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use similar::{ChangeTag, TextDiff};
 
 use super::fields::before_and_after;
+use super::printable;
 use crate::apply::{End, Outcome, Report};
 use crate::cluster::Cluster;
 use crate::desired::Note;
@@ -36,6 +37,7 @@ pub(crate) fn plan(plan: &Plan, verbose: bool) -> String {
             Action::Update(_) | Action::PatchNode(_) => ("update", YELLOW),
         };
         let Operation { key, reason, .. } = operation;
+        let reason = printable(&reason.to_string());
         let _ = writeln!(text, "{style}{verb}{style:#} {key}  {DIM}{reason}{DIM:#}");
         if verbose || verb == "update" {
             diff(&mut text, operation);

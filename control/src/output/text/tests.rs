@@ -86,6 +86,33 @@ fn a_verbose_plan_shows_new_objects_too() {
 }
 
 #[test]
+fn what_others_wrote_cannot_steer_the_terminal() {
+    let mut example = example();
+    let operation = &mut example.operations[1];
+    operation.reason = Reason::Drift {
+        fields: vec!["data.a".to_owned()],
+        by: vec!["\u{1b}[2Jmallory".to_owned()],
+    };
+    operation.changes[0].live = Some(json!("\u{1b}[2J\r\u{9b}x"));
+    let text = plain(&plan(&example, false));
+    assert!(text.contains("(changed by  [2Jmallory)"), "{text:?}");
+    assert!(
+        !text.contains(|c: char| c.is_control() && c != '\n'),
+        "{text:?}"
+    );
+}
+
+#[test]
+fn a_valid_cluster_says_what_is_ignored() {
+    let yaml = "name: prod\nservice_subnet: 10.96.0.0/16\nreboot: {}\nnodes:\n\
+        - {address: 10.0.0.1, hostname: a, user: u, control_plane: true}\n";
+    let path = Path::new("cluster.yml");
+    let document = daemon::config_file::Document::new(path, yaml);
+    let valid = Cluster::from_document(&document).unwrap();
+    insta::assert_snapshot!(plain(&cluster(path, &valid)) + &as_json::cluster(&valid));
+}
+
+#[test]
 fn an_empty_plan_says_so() {
     assert_eq!(plan(&Plan::default(), false), "nothing to do\n");
 }
