@@ -105,9 +105,12 @@ fn lock(
 pub(crate) struct Tally {
     /// All requests.
     pub(crate) requests: usize,
-    /// Those that a balancer could have saved.
+    /// Those that had nothing to do with the kill.
     pub(crate) failed: usize,
-    /// Those whose server was killed after it had begun to speak: it took its half of the TLS
+    /// Those on whose connection the killed server had not said a byte yet: a balancer that keeps
+    /// what the client has sent can send it to another server.
+    pub(crate) lost: usize,
+    /// Those on whose connection the killed server had begun to speak: it took its half of the TLS
     /// session with it, so no balancer can carry on elsewhere.
     pub(crate) cut: usize,
     /// The first failure's reason.
@@ -122,14 +125,15 @@ impl Tally {
     /// Counts `outcomes` around the kill of one server: asked for at its start, done at its end.
     pub(crate) fn of(outcomes: &[Outcome], kill: Range<Instant>) -> Self {
         let mut answered: Vec<Duration> = Vec::with_capacity(outcomes.len());
-        let mut cut = 0;
+        let (mut lost, mut cut) = (0, 0);
         let mut failures = Vec::new();
         for outcome in outcomes {
             let ended = outcome.begun + outcome.took;
             let is_over_the_kill = outcome.begun < kill.end && ended >= kill.start;
             match &outcome.result {
                 Ok(_) => answered.push(outcome.took),
-                Err(error) if error.server_spoke && is_over_the_kill => cut += 1,
+                Err(error) if is_over_the_kill && error.server_spoke => cut += 1,
+                Err(_) if is_over_the_kill => lost += 1,
                 Err(error) => failures.push((outcome.begun, error.to_string())),
             }
         }
@@ -137,6 +141,7 @@ impl Tally {
         Self {
             requests: outcomes.len(),
             failed: failures.len(),
+            lost,
             cut,
             first_failure: failures.into_iter().min().map(|(_, reason)| reason),
             p50: percentile(&answered, 50),
@@ -175,30 +180,24 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_the_killed_server_had_begun_to_answer_is_cut_not_failed() {
+    fn a_request_over_the_kill_is_lost_or_cut_by_whether_the_server_had_spoken() {
         let begun = Instant::now();
         let kill = begun + ms(4)..begun + ms(8);
-        let tally = Tally::of(&[outcome(begun, 5, Err(true))], kill);
-        assert_eq!((tally.cut, tally.failed), (1, 0));
+        let silent = outcome(begun, 5, Err(false));
+        let spoken = outcome(begun, 5, Err(true));
+        let tally = Tally::of(&[silent, spoken], kill);
+        assert_eq!((tally.lost, tally.cut, tally.failed), (1, 1, 0));
     }
 
     #[test]
-    fn a_request_fails_if_no_server_had_spoken() {
-        let begun = Instant::now();
-        let kill = begun + ms(4)..begun + ms(8);
-        let tally = Tally::of(&[outcome(begun, 5, Err(false))], kill);
-        assert_eq!((tally.cut, tally.failed), (0, 1));
-        assert_eq!(tally.first_failure.as_deref(), Some("reset"));
-    }
-
-    #[test]
-    fn a_request_wholly_before_or_after_the_kill_fails_even_if_a_server_had_spoken() {
+    fn a_request_wholly_before_or_after_the_kill_fails() {
         let begun = Instant::now();
         let kill = begun + ms(50)..begun + ms(60);
         let before = outcome(begun, 49, Err(true));
-        let after = outcome(kill.end, 5, Err(true));
+        let after = outcome(kill.end, 5, Err(false));
         let tally = Tally::of(&[before, after], kill);
-        assert_eq!((tally.cut, tally.failed), (0, 2));
+        assert_eq!((tally.lost, tally.cut, tally.failed), (0, 0, 2));
+        assert_eq!(tally.first_failure.as_deref(), Some("reset"));
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Scene {
         progress.step("starting rivers");
         let upstreams = api_servers.each_ref().map(|server| server.address);
         let rivers = start_service("rivers", |listen, admin| {
-            let arguments = rivers_arguments(listen, admin, upstreams, folder.path());
+            let arguments = rivers_arguments(listen, admin, upstreams);
             launcher.program("rivers", &binaries.rivers, &arguments)
         })
         .await?;
@@ -299,8 +299,9 @@ async fn start_service(
                 process,
             });
         };
-        let lost_a_race =
-            process.exited()?.is_some() && !(is_free(listen).await && is_free(admin).await);
+        // Ended first, so that what still holds a port is somebody else.
+        process.kill().await?;
+        let lost_a_race = !(is_free(listen).await && is_free(admin).await);
         if !lost_a_race || attempts == START_ATTEMPTS {
             let log = process.last_lines(LOG_LINES).join("\n  ");
             bail!("{name} does not start: {error}; its log ends:\n  {log}");
@@ -345,16 +346,12 @@ fn rivers_arguments(
     listen: SocketAddr,
     admin: SocketAddr,
     upstreams: [SocketAddr; 3],
-    folder: &Path,
 ) -> Vec<String> {
-    let folder = folder.display();
     vec![
         format!("--listen={listen}"),
         format!("--upstreams={}", upstreams.map(|u| u.to_string()).join(",")),
         format!("--admin={admin}"),
         "--check-interval=250ms".to_owned(),
-        format!("--state-dir={folder}/rivers-state"),
-        format!("--run-dir={folder}/rivers-run"),
     ]
 }
 
