@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::demo::PartArgs;
+
 /// Makes a cluster as its cluster.yml says.
 #[derive(Debug, Parser)]
 #[command(name = "control", version, max_term_width = 100)]
@@ -69,6 +71,16 @@ pub(crate) enum Command {
     /// Exit codes: 0 done, or nothing to do, 1 something failed, 2 a flag or file is wrong.
     Sync,
 
+    /// Show rivers and nodedns at work on this machine, without root and without a cluster
+    ///
+    /// API servers and name servers are stand-ins; rivers and nodedns are the programs beside this
+    /// one. Exit codes: 0 all is well, 1 something failed, 2 a flag is wrong.
+    Demo(Demo),
+
+    /// A part of the demo, started by it
+    #[command(hide = true)]
+    DemoPart(PartArgs),
+
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -82,6 +94,14 @@ pub(crate) struct Plan {
     /// Show objects that would be created in full, too
     #[arg(short, long)]
     pub(crate) verbose: bool,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave everything running after the checks, to try it by hand, until Ctrl-C
+    #[arg(long)]
+    pub(crate) stay: bool,
 }
 
 #[cfg(test)]
@@ -110,5 +130,6 @@ mod tests {
     fn help_is_as_written() {
         insta::assert_snapshot!("help", help(""));
         insta::assert_snapshot!("help_plan", help("plan"));
+        insta::assert_snapshot!("help_demo", help("demo"));
     }
 }

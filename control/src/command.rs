@@ -13,6 +13,7 @@ use crate::observe;
 use crate::observed::Observed;
 
 mod completions;
+mod demo;
 mod plan;
 mod sync;
 mod validate;
@@ -24,6 +25,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Validate => validate::run(&flags),
         Command::Plan(plan) => plan::run(&flags, &plan),
         Command::Sync => sync::run(&flags),
+        Command::Demo(args) => demo::run(&flags, &args),
+        Command::DemoPart(args) => demo::run_part(args),
         Command::Completions { shell } => completions::run(shell),
     }
 }

@@ -12,7 +12,8 @@
 //!    depends on it;
 //! 5. `output` says what happened, for people or as JSON.
 //!
-//! `control plan` is the same line and ends after the third step.
+//! `control plan` is the same line and ends after the third step. `control demo` is
+//! a line of its own, in `demo`.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ mod apply;
 mod cli;
 mod client;
 mod command;
+mod demo;
 mod observe;
 mod output;
 

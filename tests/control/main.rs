@@ -1,5 +1,6 @@
 //! The real `control` against real API servers.
 
+mod demo;
 mod errors;
 mod nodes;
 mod objects;
