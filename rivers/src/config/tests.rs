@@ -60,7 +60,7 @@ log: {level: debug, format: json, file: /var/log/rivers.log}
 "#,
     )
     .unwrap();
-    assert_eq!(config.admin, file::Admin::Off);
+    assert_eq!(config.admin, None);
     assert_eq!(config.workers.get(), 2);
     assert_eq!(config.shutdown_timeout, None);
     assert_eq!(config.log.level, logging::Level::Debug);
