@@ -86,7 +86,7 @@ struct Cli {
 enum Sub {
     /// Validate the configuration and dial every upstream once; exit code 1 if one cannot be reached
     #[command(after_help = CHECK_EXAMPLES)]
-    Check(Options),
+    Check(Box<Options>),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -146,7 +146,7 @@ impl Options {
             || self.dial_timeout.is_some()
             || self.dial_keep_alive.is_some();
         if from_flags {
-            return self.from_flags();
+            return self.flags_alone();
         }
         let path = match &self.config {
             Some(path) => path.clone(),
@@ -171,7 +171,7 @@ impl Options {
     }
 
     /// One listener, as CKE starts it. The same validation as for a file, in the words of flags.
-    fn from_flags(self) -> Result<Config, Failure> {
+    fn flags_alone(self) -> Result<Config, Failure> {
         let missing = |flag| Failure::usage(anyhow!("{flag} is missing; {EXAMPLE}"));
         let listener = file::Listener {
             name: None,
