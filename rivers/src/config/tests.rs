@@ -24,10 +24,11 @@ fn with_listener_line(line: &str) -> Result<Config, String> {
 #[test]
 fn the_shortest_file_gets_every_default() {
     let config = with_listener_line("").unwrap();
-    assert_eq!(
-        config.admin,
-        file::Admin::At("127.0.0.1:16480".parse().unwrap())
-    );
+    let admin = Admin {
+        address: "127.0.0.1:16480".parse().unwrap(),
+        required: true,
+    };
+    assert_eq!(config.admin, Some(admin));
     assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(10)));
     assert!((1..=4).contains(&config.workers.get()));
     let listener = &config.listeners[0];
@@ -60,7 +61,7 @@ log: {level: debug, format: json, file: /var/log/rivers.log}
 "#,
     )
     .unwrap();
-    assert_eq!(config.admin, file::Admin::Off);
+    assert_eq!(config.admin, None);
     assert_eq!(config.workers.get(), 2);
     assert_eq!(config.shutdown_timeout, None);
     assert_eq!(config.log.level, logging::Level::Debug);
