@@ -1,1 +1,51 @@
-//! Placeholder of the first build.
+//! The harness: starts real peers and our own binaries for a test, and leaves nothing behind.
+//!
+//! It knows nothing of our crates. A test asks for a [`place::Place`] (a folder, and addresses of its own
+//! or a whole network namespace), starts what it needs there, waits for conditions with
+//! [`wait::until`], and returns:
+//!
+//! ```no_run
+//! use tests::kubernetes::Cluster;
+//! use tests::place::Place;
+//! use tests::{program, wait};
+//! use std::time::Duration;
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() {
+//!     let place = Place::loopback();
+//!     let Some(mut cluster) = Cluster::builder(&place).api_servers(3).start().await else { return };
+//!     let listen = place.socket_address(1, 16443);
+//!     let _rivers = program::rivers(&place)
+//!         .arg(format!("--listen={listen}"))
+//!         .arg(format!("--upstreams={}", cluster.upstreams().join(",")))
+//!         .start();
+//!
+//!     cluster.api_servers[0].peer.kill();
+//!     let client = cluster.client_at(&format!("https://{listen}"));
+//!     wait::until("the API through rivers", Duration::from_secs(10), async || {
+//!         client.apiserver_version().await
+//!     })
+//!     .await;
+//! }
+//! ```
+//!
+//! From top to bottom: the peers ([`kubernetes`], [`etcd`], [`coredns`], [`authoritative`]) and our
+//! programs ([`program`]) are each a [`launch::Launch`], which becomes a [`peer::Peer`], in a
+//! [`place::Place`]. [`dns`] asks and [`wait`] waits; [`pki`] makes certificates; [`binaries`] finds
+//! what to start and skips loudly.
+
+pub mod authoritative;
+pub mod binaries;
+pub mod coredns;
+pub mod dns;
+pub mod etcd;
+pub mod kubernetes;
+pub mod launch;
+mod netns;
+pub mod peer;
+pub mod pki;
+pub mod place;
+mod ports;
+pub mod program;
+mod spawner;
+pub mod wait;

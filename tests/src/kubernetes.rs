@@ -1,0 +1,181 @@
+//! A cluster's API: one etcd and one to three real kube-apiservers, with a CA and users.
+//!
+//! The servers stand on `address(2)` to `address(4)`, port 6443, as on three control plane nodes.
+//! There is no controller manager, no scheduler and no kubelet: what a test puts into the API stays
+//! as it is. No reconciler writes the `kubernetes` Endpoints, which is CKE's way and control's task.
+
+mod api_server;
+
+use std::path::PathBuf;
+
+use kube::{Client, Config};
+
+use crate::binaries;
+use crate::etcd::Etcd;
+use crate::pki::{Issued, Pki};
+use crate::place::Place;
+
+pub use api_server::ApiServer;
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The API servers.
+    pub api_servers: Vec<ApiServer>,
+    /// The etcd behind them. It ends after them, so that their logs tell of nothing else.
+    pub etcd: Etcd,
+    /// The cluster's CA.
+    pub pki: Pki,
+    /// A user who may do everything.
+    pub admin: Issued,
+}
+
+impl Cluster {
+    /// Begins to describe a cluster in this place; a place has room for one.
+    #[must_use]
+    pub fn builder(place: &Place) -> Builder<'_> {
+        Builder {
+            place,
+            api_servers: 1,
+            flags: Vec::new(),
+        }
+    }
+
+    /// The API servers' addresses with ports, as rivers takes them.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<String> {
+        self.api_servers
+            .iter()
+            .map(|server| server.address().to_string())
+            .collect()
+    }
+
+    /// A client of one API server, counted from 0, as the admin.
+    ///
+    /// # Panics
+    ///
+    /// When there are not that many.
+    #[must_use]
+    pub fn client(&self, index: usize) -> Client {
+        self.api_servers[index].client()
+    }
+
+    /// A client of what answers at this URL, a proxy's say, as the admin.
+    ///
+    /// # Panics
+    ///
+    /// When it is no URL.
+    #[must_use]
+    pub fn client_at(&self, url: &str) -> Client {
+        client(config(&self.pki, &self.admin, url))
+    }
+
+    /// Writes the admin's kubeconfig with this server URL.
+    #[must_use]
+    pub fn kubeconfig(&self, url: &str) -> PathBuf {
+        self.pki.kubeconfig(&self.admin, url)
+    }
+}
+
+/// What a cluster is to be.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    place: &'a Place,
+    api_servers: u8,
+    flags: Vec<String>,
+}
+
+impl Builder<'_> {
+    /// One to three API servers; one unless this says otherwise.
+    ///
+    /// # Panics
+    ///
+    /// When it is another number.
+    #[must_use]
+    pub fn api_servers(mut self, number: u8) -> Self {
+        assert!(
+            (1..=3).contains(&number),
+            "a test's machine has room for three API servers"
+        );
+        self.api_servers = number;
+        self
+    }
+
+    /// Adds a flag to all API servers. Kubernetes takes the last of flags that occur twice.
+    #[must_use]
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// Starts it, and waits until each server is ready: some seconds.
+    ///
+    /// `None` when a peer is missing on this machine; the skip has then been reported.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start(self) -> Option<Cluster> {
+        let program = binaries::built("kube-apiserver")?;
+        let pki = Pki::new(&self.place.folder().join("pki"));
+        let etcd = Etcd::start(self.place, &pki).await?;
+        let admin = pki.client("admin", Some("system:masters"));
+        let mut flags = common_flags(&pki);
+        flags.extend(etcd.api_server_flags());
+        flags.extend(self.flags);
+        let mut api_servers: Vec<ApiServer> = (2..2 + self.api_servers)
+            .map(|node| ApiServer::start(self.place, &program, &pki, &admin, node, &flags))
+            .collect();
+        for server in &mut api_servers {
+            server.ready().await;
+        }
+        Some(Cluster {
+            api_servers,
+            etcd,
+            pki,
+            admin,
+        })
+    }
+}
+
+fn common_flags(pki: &Pki) -> Vec<String> {
+    let (tokens_public, tokens_private) = pki.service_account_key();
+    // The user as which API servers talk to kubelets.
+    let kubelet_client = pki.client("kubernetes", None);
+    vec![
+        format!("--client-ca-file={}", pki.ca_file().display()),
+        format!(
+            "--kubelet-client-certificate={}",
+            kubelet_client.certificate.display()
+        ),
+        format!("--kubelet-client-key={}", kubelet_client.key.display()),
+        format!("--service-account-key-file={}", tokens_public.display()),
+        format!(
+            "--service-account-signing-key-file={}",
+            tokens_private.display()
+        ),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        "--authorization-mode=Node,RBAC".to_owned(),
+        "--allow-privileged=true".to_owned(),
+        "--endpoint-reconciler-type=none".to_owned(),
+        // Without a controller manager no default service account appears, and this plugin would wait
+        // for one before it lets a pod in.
+        "--disable-admission-plugins=ServiceAccount".to_owned(),
+    ]
+}
+
+fn config(pki: &Pki, user: &Issued, url: &str) -> Config {
+    let mut config = Config::new(url.parse().expect("a URL"));
+    config.root_cert = Some(vec![pki.ca_der()]);
+    config.auth_info.client_certificate = Some(user.certificate.display().to_string());
+    config.auth_info.client_key = Some(user.key.display().to_string());
+    // A test wants to see what fails.
+    config.default_retry = false;
+    config
+}
+
+fn client(config: Config) -> Client {
+    Client::try_from(config).expect("the CA and the user's files are ours")
+}
