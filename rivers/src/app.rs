@@ -156,7 +156,11 @@ fn serve_admin(admin: Admin, readiness: Readiness, metrics: Metrics) -> Result<(
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string);
-        let message = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         error!(at, message, "error in rivers; please report it");
     }));
 }

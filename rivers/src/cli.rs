@@ -140,13 +140,13 @@ struct Options {
 impl Options {
     /// The configuration that these flags, or the file that they name, describe.
     fn config(self) -> Result<Config, Failure> {
-        let from_flags = self.listen.is_some()
+        let by_flags = self.listen.is_some()
             || self.upstreams.is_some()
             || self.check_interval.is_some()
             || self.dial_timeout.is_some()
             || self.dial_keep_alive.is_some();
-        if from_flags {
-            return self.flags_alone();
+        if by_flags {
+            return self.one_listener();
         }
         let path = match &self.config {
             Some(path) => path.clone(),
@@ -171,7 +171,7 @@ impl Options {
     }
 
     /// One listener, as CKE starts it. The same validation as for a file, in the words of flags.
-    fn flags_alone(self) -> Result<Config, Failure> {
+    fn one_listener(self) -> Result<Config, Failure> {
         let missing = |flag| Failure::usage(anyhow!("{flag} is missing; {EXAMPLE}"));
         let listener = file::Listener {
             name: None,

@@ -1,4 +1,4 @@
-//! What rivers runs on: values that can only be right. [`file`] is what people may write; the conversion
+//! What rivers runs on: values that can only be right. [`mod@file`] is what people may write; the conversion
 //! from it, here, is the only validation.
 
 pub mod address;

@@ -55,8 +55,8 @@ pub(crate) struct Here {
     pub(crate) to_client: Cell<u64>,
 }
 
-/// Serves one client.
-pub(crate) async fn run(client: TcpStream, address: SocketAddr, here: Rc<Here>) {
+/// Serves one client, and says why that ended.
+pub(crate) async fn run(client: TcpStream, address: SocketAddr, here: Rc<Here>) -> CloseReason {
     let accepted = Instant::now();
     let name = here.listener.name.as_str();
     // It fails when the client is gone already, which the next read tells better.
@@ -65,7 +65,7 @@ pub(crate) async fn run(client: TcpStream, address: SocketAddr, here: Rc<Here>) 
     let mut closing = here.closing.clone();
     let dialled = tokio::select! {
         dialled = dial(&here) => dialled,
-        _ = broken(&client) => Err(Unserved::new(CloseReason::ClientLeft)),
+        () = broken(&client) => Err(Unserved::new(CloseReason::ClientLeft)),
         _ = closing.wait_for(|now| *now) => Err(Unserved::new(CloseReason::Shutdown)),
     };
 
@@ -107,6 +107,7 @@ pub(crate) async fn run(client: TcpStream, address: SocketAddr, here: Rc<Here>) 
         reason,
     }
     .write();
+    reason
 }
 
 /// A connection to an upstream.

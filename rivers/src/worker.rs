@@ -30,6 +30,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
+    close::CloseReason,
     config::Listener,
     connection::{self, Here, copy::Buffer},
     decide::{Event, Snapshot},
@@ -190,7 +191,7 @@ async fn accept(
 }
 
 /// A panic ends its own connection only. What it said has been logged where it happened.
-fn note(here: &Here, ended: Result<(), JoinError>) {
+fn note(here: &Here, ended: Result<CloseReason, JoinError>) {
     if ended.is_err() {
         metrics::panicked(&here.listener.name);
     }

@@ -24,10 +24,11 @@ fn with_listener_line(line: &str) -> Result<Config, String> {
 #[test]
 fn the_shortest_file_gets_every_default() {
     let config = with_listener_line("").unwrap();
-    assert_eq!(
-        config.admin.map(|admin| admin.address),
-        Some("127.0.0.1:16480".parse().unwrap())
-    );
+    let admin = Admin {
+        address: "127.0.0.1:16480".parse().unwrap(),
+        required: true,
+    };
+    assert_eq!(config.admin, Some(admin));
     assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(10)));
     assert!((1..=4).contains(&config.workers.get()));
     let listener = &config.listeners[0];

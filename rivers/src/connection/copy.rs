@@ -51,17 +51,25 @@ pub(super) enum End {
     Sink(io::Error),
 }
 
-/// Copies from `from` to `to` until one of them is done. Cancel safe, but what was read and not yet
-/// taken is lost.
+/// Copies from `from` to `to` until one of them is done. Once `torn` is true the source is known to have
+/// failed: its last bytes are still delivered, but its end is not taken for a FIN.
+///
+/// Cancel safe, but what was read and not yet taken is lost.
 pub(super) async fn copy(
     from: &TcpStream,
     to: &TcpStream,
     buffer: &Buffer,
     count: Count<'_>,
+    torn: &Cell<bool>,
 ) -> End {
     let mut in_a_row = 0;
     loop {
         match pass(from, to, buffer, count) {
+            // The kernel tells an error once and then an end like any other.
+            Pass::Finished if torn.get() => {
+                return End::Source(io::ErrorKind::ConnectionReset.into());
+            }
+            Pass::Finished => return finish(to),
             Pass::All if in_a_row < BURST => in_a_row += 1,
             // A sender that is never out of bytes must not keep the worker to itself.
             Pass::All => {
@@ -81,7 +89,8 @@ pub(super) async fn copy(
                     ready = from.readable() => if let Err(error) = ready {
                         return End::Source(error);
                     },
-                    error = broken(to) => return End::Sink(error),
+                    // Without asking for the error: the direction that reads from there is to see it.
+                    () = broken(to) => return End::Sink(io::ErrorKind::ConnectionReset.into()),
                 }
             }
             Pass::End(end) => return end,
@@ -97,6 +106,8 @@ enum Pass {
     Some(Box<[u8]>),
     /// There was nothing to read.
     Nothing,
+    /// There will be nothing more to read.
+    Finished,
     /// No more bytes will flow.
     End(End),
 }
@@ -106,7 +117,7 @@ enum Pass {
 fn pass(from: &TcpStream, to: &TcpStream, buffer: &Buffer, count: Count<'_>) -> Pass {
     let mut buffer = buffer.0.borrow_mut();
     let read = match read(from, &mut buffer) {
-        Ok(0) => return Pass::End(finish(to)),
+        Ok(0) => return Pass::Finished,
         Ok(read) => read,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Pass::Nothing,
         Err(error) => return Pass::End(End::Source(error)),
@@ -154,7 +165,10 @@ async fn write_all(from: &TcpStream, to: &TcpStream, mut rest: &[u8]) -> Result<
         tokio::select! {
             biased;
             ready = to.writable() => ready.map_err(End::Sink)?,
-            error = broken(from) => return Err(End::Source(error)),
+            () = broken(from) => {
+                let told = from.take_error().ok().flatten();
+                return Err(End::Source(told.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())));
+            }
         }
         match to.try_write(rest) {
             Ok(written) => rest = &rest[written..],
@@ -165,14 +179,10 @@ async fn write_all(from: &TcpStream, to: &TcpStream, mut rest: &[u8]) -> Result<
     Ok(())
 }
 
-/// Waits until the connection has failed, without reading from it, and says how.
-pub(super) async fn broken(stream: &TcpStream) -> io::Error {
-    if let Err(error) = stream.ready(Interest::ERROR).await {
-        return error;
-    }
-    // Who asks first is told; the other direction may have been.
-    let told = stream.take_error().ok().flatten();
-    told.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+/// Waits until the connection has failed, without reading from it.
+pub(super) async fn broken(stream: &TcpStream) {
+    // An error means that the runtime is gone, and the connection with it.
+    let _ = stream.ready(Interest::ERROR).await;
 }
 
 /// A TLS record has 16 KiB at most; four of them a system call.

@@ -1,7 +1,7 @@
 //! Both directions of a relayed connection. Each ends on its own: a FIN is passed on while the other
 //! direction goes on for as long as it likes. A failure of one side ends both.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{cell::Cell, future::Future, pin::pin, time::Duration};
 
 use tokio::{net::TcpStream, time::timeout};
 
@@ -22,16 +22,22 @@ pub(super) async fn relay(
     buffer: &Buffer,
     counts: Counts<'_>,
 ) -> CloseReason {
-    let mut up = pin!(copy(client, upstream, buffer, counts.to_upstream));
-    let mut down = pin!(copy(upstream, client, buffer, counts.to_client));
+    let torn = Cell::new(false);
+    let mut up = pin!(copy(client, upstream, buffer, counts.to_upstream, &torn));
+    let mut down = pin!(copy(upstream, client, buffer, counts.to_client, &torn));
     tokio::select! {
-        end = &mut up => after(Leg::Client, end, down).await,
-        end = &mut down => after(Leg::Upstream, end, up).await,
+        end = &mut up => after(Leg::Client, end, down, &torn).await,
+        end = &mut down => after(Leg::Upstream, end, up, &torn).await,
     }
 }
 
 /// What is left once the direction out of `source` has ended: the `other` one.
-async fn after(source: Leg, end: End, other: impl Future<Output = End>) -> CloseReason {
+async fn after(
+    source: Leg,
+    end: End,
+    other: impl Future<Output = End>,
+    torn: &Cell<bool>,
+) -> CloseReason {
     match end {
         End::Finished => match other.await {
             End::Finished => CloseReason::Finished(source),
@@ -42,8 +48,12 @@ async fn after(source: Leg, end: End, other: impl Future<Output = End>) -> Close
         End::Sink(error) => {
             // The sink is gone, but what it sent before is still to be read: an answer, say, to a
             // request that it did not care to read to its end.
-            let _ = timeout(LAST_WORDS, other).await;
-            CloseReason::failed(source.other(), &error)
+            torn.set(true);
+            match timeout(LAST_WORDS, other).await {
+                // It knows better what happened than whoever could not write.
+                Ok(End::Source(error)) => CloseReason::failed(source.other(), &error),
+                _ => CloseReason::failed(source.other(), &error),
+            }
         }
     }
 }
