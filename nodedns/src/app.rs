@@ -14,6 +14,7 @@ use daemon::admin::{self, Endpoint};
 use daemon::exit::Failure;
 use daemon::readiness::{Heartbeat, Readiness};
 use daemon::shutdown::{Drain, Shutdown};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -39,6 +40,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let registry = daemon::metrics::Metrics::install();
     let readiness = Readiness::new();
     let starting = readiness.task("listen");
+    allow_open_files();
     let sockets = listen::open(&config.listen, config.workers.get()).map_err(Failure::failed)?;
     admin::serve(
         config.admin,
@@ -65,6 +67,9 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         let shutdown = Shutdown::install()
             .context("cannot listen for signals")
             .map_err(Failure::failed)?;
+        for Sockets { address, .. } in &sockets[0] {
+            info!(%address, "listening");
+        }
         let (ended, workers) = mpsc::channel(config.workers.get());
         for (number, sockets) in sockets.into_iter().enumerate() {
             let worker = Worker {
@@ -83,9 +88,6 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         }
         drop(ended);
         starting.done();
-        for address in &config.listen {
-            info!(%address, "listening");
-        }
         supervise(shutdown, workers, &readiness, &cache).await
     })
 }
@@ -159,7 +161,7 @@ impl Worker {
 
     async fn run(self) {
         let mut loops = JoinSet::new();
-        for Sockets { udp, tcp } in self.sockets {
+        for Sockets { udp, tcp, .. } in self.sockets {
             loops.spawn(udp::serve(
                 udp,
                 Arc::clone(&self.service),
@@ -205,6 +207,16 @@ fn ticks() -> tokio::time::Interval {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
+}
+
+/// Takes as many open files as the system grants: each question over UDP and each
+/// connection is one, and the usual soft limit of 1,024 is soon reached.
+fn allow_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// Says plainly what this version does not do.

@@ -15,6 +15,8 @@ use crate::sys;
 /// The sockets of one address for one worker.
 #[derive(Debug)]
 pub(crate) struct Sockets {
+    /// With the port that the kernel chose for port 0.
+    pub(crate) address: SocketAddr,
     pub(crate) udp: UdpSocket,
     pub(crate) tcp: TcpListener,
 }
@@ -35,10 +37,7 @@ pub(crate) fn open(
             match Sockets::open(address) {
                 Ok(sockets) => {
                     // Port 0 lets the kernel choose, once.
-                    address = sockets
-                        .udp
-                        .local_addr()
-                        .map_err(|source| ListenError::new(address, "udp", source))?;
+                    address = sockets.address;
                     worker.push(sockets);
                 }
                 Err(error) if error.is_lack_of_ipv6() && addresses.len() > 1 => {
@@ -59,7 +58,7 @@ impl Sockets {
             .local_addr()
             .map_err(|source| ListenError::new(address, "udp", source))?;
         let tcp = open_tcp(address).map_err(|source| ListenError::new(address, "tcp", source))?;
-        Ok(Self { udp, tcp })
+        Ok(Self { address, udp, tcp })
     }
 }
 
@@ -153,9 +152,9 @@ mod tests {
             .iter()
             .map(|worker| {
                 let sockets = &worker[0];
-                let tcp = sockets.tcp.local_addr().unwrap();
-                assert_eq!(sockets.udp.local_addr().unwrap(), tcp);
-                tcp
+                assert_eq!(sockets.udp.local_addr().unwrap(), sockets.address);
+                assert_eq!(sockets.tcp.local_addr().unwrap(), sockets.address);
+                sockets.address
             })
             .collect();
         assert_eq!(addresses[0], addresses[1]);

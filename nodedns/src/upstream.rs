@@ -17,6 +17,9 @@ mod query;
 mod stream;
 mod udp;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -255,15 +258,15 @@ impl fmt::Display for Failure {
         match self {
             Self::TooBusy { zone } => write!(
                 f,
-                "{MAX_QUESTIONS} questions to the servers of {zone} are waiting already"
+                "zone {zone}: {MAX_QUESTIONS} questions to its servers are waiting already"
             ),
             Self::Server {
                 zone,
                 server,
                 trouble,
-            } => write!(f, "no answer for zone {zone}: {server} {trouble}"),
+            } => write!(f, "zone {zone}: {server} {trouble}"),
             Self::NoAnswer { zone } => {
-                write!(f, "no server of zone {zone} answered in time")
+                write!(f, "zone {zone}: no server answered in time")
             }
         }
     }

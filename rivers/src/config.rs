@@ -26,14 +26,23 @@ use self::{
 pub struct Config {
     /// At least one; names and addresses are distinct.
     pub listeners: Vec<Listener>,
-    /// Where the admin endpoint listens, if anywhere.
-    pub admin: file::Admin,
+    /// The admin endpoint, if there is to be one.
+    pub admin: Option<Admin>,
     /// Threads that carry connections, 1 to 64.
     pub workers: NonZeroUsize,
     /// How long connections may go on once rivers has to stop; `None`: as long as they like.
     pub shutdown_timeout: Option<Duration>,
     /// What is logged, how and where.
     pub log: logging::Options,
+}
+
+/// The endpoint for `/metrics`, `/healthz` and `/readyz`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether an address that is taken ends the program; else it goes on without.
+    pub required: bool,
 }
 
 /// One listening address and its upstreams.
@@ -146,7 +155,7 @@ impl TryFrom<file::File> for Config {
         refuse_duplicates(&listeners)?;
         Ok(Self {
             listeners,
-            admin: file.admin,
+            admin: file.admin.required(),
             workers: file
                 .workers
                 .map_or_else(|| Ok(default_workers()), workers)?,

@@ -265,7 +265,7 @@ impl World {
                 }
                 Step::WaitUntil(moment) => {
                     assert!(moment > clock, "the plan asks to wait for the past");
-                    ends.sort_by(|a, b| b.0.cmp(&a.0));
+                    ends.sort_by_key(|&(at, ..)| std::cmp::Reverse(at));
                     match ends.pop_if(|end| end.0 <= moment) {
                         Some((at, _, true)) => {
                             clock = at;

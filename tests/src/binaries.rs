@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Finds a peer that `tests/peers/build` builds.
 ///
 /// `None` when it is not there; the skip has then been reported, and the test returns.
-pub(crate) fn built(name: &str) -> Option<PathBuf> {
+pub fn built(name: &str) -> Option<PathBuf> {
     let folders = [
         env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from),
         built_peers(),
@@ -21,7 +21,7 @@ pub(crate) fn built(name: &str) -> Option<PathBuf> {
 /// Finds a peer that `tests/peers/packages` installs.
 ///
 /// `None` when it is not there; the skip has then been reported, and the test returns.
-pub(crate) fn packaged(name: &str) -> Option<PathBuf> {
+pub fn packaged(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     // Daemons are in /usr/sbin, which is not in the PATH of every user.
     let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);

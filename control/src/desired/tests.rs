@@ -105,6 +105,21 @@ fn nodedns_asks_coredns_for_the_cluster_and_private_addresses() {
 }
 
 #[test]
+fn nodedns_takes_what_is_written_for_it() {
+    for more in [
+        "",
+        "dns_servers: [192.0.2.53, '2001:db8::53']\n",
+        "options: {kubelet: {config: {clusterDomain: 'a.b-c.example'}}}\n",
+    ] {
+        let desired = desired(&cluster(more), &with_cluster_dns());
+        let text = data(&desired, "node-dns", "nodedns.yml").unwrap();
+        let document = Document::new(Path::new("nodedns.yml"), &text);
+        let config = nodedns::config::file::File::check(&document).unwrap();
+        assert_eq!(config.listen.len(), 2);
+    }
+}
+
+#[test]
 fn the_cluster_domain_is_the_same_in_both_configurations() {
     let cluster = cluster("options: {kubelet: {config: {clusterDomain: k8s.example}}}\n");
     let desired = desired(&cluster, &with_cluster_dns());

@@ -11,7 +11,7 @@ use daemon::{
 };
 use serde::{Deserialize, Deserializer};
 
-use super::{address::Address, listen::ListenAddress};
+use super::{Admin, address::Address, listen::ListenAddress};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,7 +22,7 @@ pub struct File {
     /// Address of the admin endpoint (`/metrics`, `/healthz`, `/readyz`), or `off`.
     /// Default `127.0.0.1:16480`.
     #[serde(default)]
-    pub admin: Admin,
+    pub admin: AdminAddress,
     /// Threads that carry connections, 1 to 64. Default: the number of cores, but at most 4: one moves
     /// about a gigabyte a second, and what they do not use belongs to the node's work.
     pub workers: Option<usize>,
@@ -92,14 +92,27 @@ pub struct Log {
 
 /// Where the admin endpoint listens, if anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admin {
+pub enum AdminAddress {
     /// No endpoint.
     Off,
     /// On this address.
     At(SocketAddr),
 }
 
-impl std::str::FromStr for Admin {
+impl AdminAddress {
+    /// As a file means it: the program does not run without it.
+    pub(crate) const fn required(self) -> Option<Admin> {
+        match self {
+            Self::Off => None,
+            Self::At(address) => Some(Admin {
+                address,
+                required: true,
+            }),
+        }
+    }
+}
+
+impl std::str::FromStr for AdminAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -112,13 +125,13 @@ impl std::str::FromStr for Admin {
     }
 }
 
-impl<'de> Deserialize<'de> for Admin {
+impl<'de> Deserialize<'de> for AdminAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         config_file::text(deserializer, str::parse)
     }
 }
 
-impl Default for Admin {
+impl Default for AdminAddress {
     fn default() -> Self {
         Self::At(DEFAULT_ADMIN)
     }

@@ -25,8 +25,8 @@ fn with_listener_line(line: &str) -> Result<Config, String> {
 fn the_shortest_file_gets_every_default() {
     let config = with_listener_line("").unwrap();
     assert_eq!(
-        config.admin,
-        file::Admin::At("127.0.0.1:16480".parse().unwrap())
+        config.admin.map(|admin| admin.address),
+        Some("127.0.0.1:16480".parse().unwrap())
     );
     assert_eq!(config.shutdown_timeout, Some(Duration::from_secs(10)));
     assert!((1..=4).contains(&config.workers.get()));
@@ -60,7 +60,7 @@ log: {level: debug, format: json, file: /var/log/rivers.log}
 "#,
     )
     .unwrap();
-    assert_eq!(config.admin, file::Admin::Off);
+    assert_eq!(config.admin, None);
     assert_eq!(config.workers.get(), 2);
     assert_eq!(config.shutdown_timeout, None);
     assert_eq!(config.log.level, logging::Level::Debug);
