@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use nodedns::config::file::{Cache, File, Size, Zone};
+use nodedns::config::{Forward, Name, Protocol};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::Instant;
@@ -134,7 +136,7 @@ impl Scene {
             let cluster_dns = cluster_dns.address;
             write(
                 &file,
-                &nodedns_yml(listen, admin, cluster_dns, signed_zone.address),
+                &nodedns_yml(listen, admin, cluster_dns, signed_zone.address)?,
             )?;
             launcher.program(
                 "nodedns",
@@ -355,22 +357,34 @@ fn rivers_arguments(
     ]
 }
 
+/// nodedns' configuration in its own types; as JSON, which YAML takes.
 fn nodedns_yml(
     listen: SocketAddr,
     admin: SocketAddr,
     cluster_dns: SocketAddr,
     signed_zone: SocketAddr,
-) -> String {
-    format!(
-        "listen: [\"{listen}\"]
-admin: \"{admin}\"
-workers: 1
-zones:
-- {{name: {CLUSTER_ZONE}, forward: [\"tcp://{cluster_dns}\"], validate: false}}
-- {{name: ., forward: [\"{signed_zone}\"], validate: false}}
-cache: {{size: 8MiB}}
-"
-    )
+) -> anyhow::Result<String> {
+    let zone = |name: &str, protocol, address| -> anyhow::Result<Zone> {
+        Ok(Zone {
+            name: Name::from_text(name)?,
+            forward: vec![Forward { protocol, address }],
+            validate: false,
+        })
+    };
+    let file = File {
+        listen: vec![listen],
+        admin,
+        workers: 1,
+        zones: vec![
+            zone(CLUSTER_ZONE, Protocol::Tcp, cluster_dns)?,
+            zone(".", Protocol::Udp, signed_zone)?,
+        ],
+        cache: Cache {
+            size: Size(8 << 20),
+            ..Cache::default()
+        },
+    };
+    Ok(serde_json::to_string_pretty(&file)?)
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -392,26 +406,31 @@ const LOG_LINES: usize = 5;
 
 #[cfg(test)]
 mod tests {
+    use daemon::config_file::Document;
+
     use super::*;
 
     #[test]
     fn nodedns_asks_cluster_dns_over_tcp_and_the_signed_zone_for_all_else() {
         let address = |host, port| SocketAddr::from(([127, 0, 0, host], port));
-        let yml = nodedns_yml(
+        let text = nodedns_yml(
             address(1, 5300),
             address(1, 9253),
             address(5, 53),
             address(6, 53),
+        )
+        .unwrap();
+        let document = Document::new(Path::new("nodedns.yml"), &text);
+        let config = File::check(&document).unwrap();
+        let zones: Vec<_> = config
+            .zones
+            .iter()
+            .map(|zone| format!("{} {}", zone.name, zone.forward[0]))
+            .collect();
+        assert_eq!(
+            zones,
+            ["cluster.local. tcp://127.0.0.5:53", ". udp://127.0.0.6:53"]
         );
-        insta::assert_snapshot!(yml, @r#"
-        listen: ["127.0.0.1:5300"]
-        admin: "127.0.0.1:9253"
-        workers: 1
-        zones:
-        - {name: cluster.local., forward: ["tcp://127.0.0.5:53"], validate: false}
-        - {name: ., forward: ["127.0.0.6:53"], validate: false}
-        cache: {size: 8MiB}
-        "#);
     }
 
     #[tokio::test]
