@@ -1,4 +1,4 @@
-//! What nodedns runs on. Every value here is good: [`file`] says what a person
+//! What nodedns runs on. Every value here is good: [`mod@file`] says what a person
 //! may write, and the conversion from it is the only validation there is.
 
 pub mod file;

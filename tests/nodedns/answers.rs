@@ -278,3 +278,24 @@ async fn names_in_no_zone_are_refused_with_the_reason() {
     assert!(node.peer.log().contains("answers are not validated yet"));
     assert!(node.peer.log().contains("there is no zone `.`"));
 }
+
+#[tokio::test]
+async fn a_connection_may_ask_for_much_at_once() {
+    let place = Place::loopback();
+    let Some((_outer, _inner, node)) = node(&place).await else {
+        return;
+    };
+    let whole = Question::new("many.example.", RecordType::A).tcp();
+    assert_eq!(
+        whole.ask(node.address).await.unwrap().code(),
+        ResponseCode::NoError
+    );
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    let questions: Vec<u8> = (0..500)
+        .flat_map(|id| framed(id, b"\x04many\x07example\0"))
+        .collect();
+    stream.write_all(&questions).await.unwrap();
+    for id in 0..500 {
+        assert_eq!(id_of_next(&mut stream).await, id);
+    }
+}

@@ -92,93 +92,114 @@ impl File {
 
     /// The one conversion; `error` makes an error about a field.
     fn into_config<E>(self, error: impl Fn(&str, String) -> E) -> Result<Config, E> {
-        if self.listen.is_empty() {
-            return Err(error("listen", "name at least one address".to_owned()));
-        }
-        for (at, address) in self.listen.iter().enumerate() {
-            if self.listen[..at].contains(address) {
-                return Err(error(
-                    &format!("listen[{at}]"),
-                    format!("{address} is there twice"),
-                ));
-            }
-        }
-        let workers = NonZeroUsize::new(self.workers).filter(|workers| workers.get() <= 64);
-        let Some(workers) = workers else {
-            return Err(error("workers", "must be from 1 to 64".to_owned()));
-        };
-        if self.zones.is_empty() {
-            return Err(error(
-                "zones",
-                "name at least one zone; `.` takes all names".to_owned(),
-            ));
-        }
-        for (at, zone) in self.zones.iter().enumerate() {
-            let field = |name: &str| format!("zones[{at}].{name}");
-            if self.zones[..at].iter().any(|other| other.name == zone.name) {
-                return Err(error(
-                    &field("name"),
-                    format!("zone {} is there twice", zone.name),
-                ));
-            }
-            if zone.validate {
-                return Err(error(
-                    &field("validate"),
-                    "answers cannot be validated yet; say `validate: false`, and know that a forged answer is not noticed"
-                        .to_owned(),
-                ));
-            }
-            if zone.forward.is_empty() {
-                return Err(error(
-                    &field("forward"),
-                    "name at least one server, for nodedns does not recurse yet".to_owned(),
-                ));
-            }
-            for (server, forward) in zone.forward.iter().enumerate() {
-                let field = field(&format!("forward[{server}]"));
-                if zone.forward[..server].contains(forward) {
-                    return Err(error(&field, format!("{forward} is there twice")));
-                }
-                if self.listen.iter().any(|own| reaches(*own, forward.address)) {
-                    return Err(error(
-                        &field,
-                        format!("{forward} is nodedns itself, which would ask itself for ever"),
-                    ));
-                }
-            }
-        }
-        let cache = self.cache;
-        for (field, value, most) in [
-            ("cache.max_ttl", cache.max_ttl, WEEK),
-            ("cache.max_negative_ttl", cache.max_negative_ttl, DAY),
-        ] {
-            if !(Duration::from_secs(1)..=most).contains(&value) {
-                let most = daemon::duration::format(most);
-                return Err(error(field, format!("must be from 1s to {most}")));
-            }
-        }
-        if !(Size(1 << 20)..=Size(64 << 30)).contains(&cache.size) {
-            return Err(error("cache.size", "must be from 1MiB to 64GiB".to_owned()));
-        }
+        let error = |(field, message): Mistake| error(&field, message);
+        let workers = self.check_workers().map_err(error)?;
+        self.check_listen().map_err(error)?;
+        self.check_zones().map_err(error)?;
+        self.cache.check().map_err(error)?;
+        let zones = self.zones.into_iter().map(|zone| config::Zone {
+            name: zone.name,
+            forward: zone.forward,
+        });
         Ok(Config {
             listen: self.listen,
             admin: self.admin,
             workers,
-            zones: self
-                .zones
-                .into_iter()
-                .map(|zone| config::Zone {
-                    name: zone.name,
-                    forward: zone.forward,
-                })
-                .collect(),
+            zones: zones.collect(),
             cache: config::Cache {
-                size: cache.size.0,
-                max_ttl: cache.max_ttl,
-                max_negative_ttl: cache.max_negative_ttl,
+                size: self.cache.size.0,
+                max_ttl: self.cache.max_ttl,
+                max_negative_ttl: self.cache.max_negative_ttl,
             },
         })
     }
+
+    fn check_workers(&self) -> Result<NonZeroUsize, Mistake> {
+        NonZeroUsize::new(self.workers)
+            .filter(|workers| workers.get() <= 64)
+            .ok_or_else(|| mistake("workers", "must be from 1 to 64"))
+    }
+
+    fn check_listen(&self) -> Result<(), Mistake> {
+        if self.listen.is_empty() {
+            return Err(mistake("listen", "name at least one address"));
+        }
+        for (at, address) in self.listen.iter().enumerate() {
+            if self.listen[..at].contains(address) {
+                let message = format!("{address} is there twice");
+                return Err(mistake(format!("listen[{at}]"), message));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_zones(&self) -> Result<(), Mistake> {
+        if self.zones.is_empty() {
+            let message = "name at least one zone; `.` takes all names";
+            return Err(mistake("zones", message));
+        }
+        for (at, zone) in self.zones.iter().enumerate() {
+            if self.zones[..at].iter().any(|other| other.name == zone.name) {
+                let message = format!("zone {} is there twice", zone.name);
+                return Err(mistake(format!("zones[{at}].name"), message));
+            }
+            zone.check(&self.listen)
+                .map_err(|(field, message)| (format!("zones[{at}].{field}"), message))?;
+        }
+        Ok(())
+    }
+}
+
+impl Zone {
+    fn check(&self, listen: &[SocketAddr]) -> Result<(), Mistake> {
+        if self.validate {
+            return Err(mistake(
+                "validate",
+                "answers cannot be validated yet; say `validate: false`, and know that a forged answer is not noticed",
+            ));
+        }
+        if self.forward.is_empty() {
+            let message = "name at least one server, for nodedns does not recurse yet";
+            return Err(mistake("forward", message));
+        }
+        for (at, forward) in self.forward.iter().enumerate() {
+            let field = format!("forward[{at}]");
+            if self.forward[..at].contains(forward) {
+                return Err(mistake(field, format!("{forward} is there twice")));
+            }
+            if listen.iter().any(|own| reaches(*own, forward.address)) {
+                let message =
+                    format!("{forward} is nodedns itself, which would ask itself for ever");
+                return Err(mistake(field, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cache {
+    fn check(&self) -> Result<(), Mistake> {
+        for (field, value, most) in [
+            ("cache.max_ttl", self.max_ttl, WEEK),
+            ("cache.max_negative_ttl", self.max_negative_ttl, DAY),
+        ] {
+            if !(Duration::from_secs(1)..=most).contains(&value) {
+                let most = daemon::duration::format(most);
+                return Err(mistake(field, format!("must be from 1s to {most}")));
+            }
+        }
+        if !(Size(1 << 20)..=Size(64 << 30)).contains(&self.size) {
+            return Err(mistake("cache.size", "must be from 1MiB to 64GiB"));
+        }
+        Ok(())
+    }
+}
+
+/// A field, and what is wrong with it.
+type Mistake = (String, String);
+
+fn mistake(field: impl Into<String>, message: impl Into<String>) -> Mistake {
+    (field.into(), message.into())
 }
 
 impl Default for Cache {

@@ -102,15 +102,20 @@ impl Connection {
         let mut last_active = Instant::now();
         let mut closing = false;
         loop {
-            self.take_queries(&replies);
-            if self.write().await.is_err() || closing && self.waiting == 0 {
+            while self.take_queries(&replies) {
+                if self.write().await.is_err() {
+                    return;
+                }
+                last_active = Instant::now();
+            }
+            if closing && self.waiting == 0 {
                 return;
             }
             let reads = !closing && self.waiting < MAX_WAITING;
             tokio::select! {
                 Some(answer) = answered.recv() => {
                     self.waiting -= 1;
-                    self.queue(&answer);
+                    queue(&mut self.outgoing, &answer);
                 }
                 read = self.stream.read_buf(&mut self.received), if reads => match read {
                     Ok(1..) => {}
@@ -120,15 +125,16 @@ impl Connection {
                 () = sleep_until(last_active + IDLE), if self.waiting == 0 => return,
                 () = drain.started(), if !closing => closing = true,
             }
-            last_active = Instant::now();
         }
     }
 
-    /// Answers every whole query that has been received, as far as misses have a
-    /// place.
-    fn take_queries(&mut self, replies: &mpsc::Sender<Vec<u8>>) {
+    /// Answers whole queries that have been received, as far as misses have a
+    /// place and answers have room. True when there is something to write, after
+    /// which there may be more to take.
+    fn take_queries(&mut self, replies: &mpsc::Sender<Vec<u8>>) -> bool {
         let mut at = 0;
         while self.waiting < MAX_WAITING
+            && self.outgoing.len() < MAX_OUTGOING
             && let Some(length) = u16_at(&self.received, at)
             && let Some(packet) = self.received.get(at + 2..at + 2 + usize::from(length))
         {
@@ -154,17 +160,11 @@ impl Connection {
             }
         }
         self.received.drain(..at);
-    }
-
-    fn queue(&mut self, answer: &[u8]) {
-        queue(&mut self.outgoing, answer);
+        !self.outgoing.is_empty()
     }
 
     /// Writes what is queued. A client that does not read is given up.
     async fn write(&mut self) -> io::Result<()> {
-        if self.outgoing.is_empty() {
-            return Ok(());
-        }
         timeout(WRITE_TIMEOUT, self.stream.write_all(&self.outgoing))
             .await
             .map_err(|_| io::ErrorKind::TimedOut)??;
@@ -189,7 +189,11 @@ fn queue(outgoing: &mut Vec<u8>, answer: &[u8]) {
 const MAX_CONNECTIONS: usize = 4_096;
 /// Misses of one connection that wait at once; then reading waits.
 const MAX_WAITING: usize = 64;
-/// A connection on which nothing happens (RFC 7766 §6.2.3: "a few seconds").
+/// Bytes of answers that wait to be written, the last answer aside. A client may
+/// ask for the largest answer a thousand times in one packet.
+const MAX_OUTGOING: usize = 64 << 10;
+/// A connection on which no query is completed or answered (RFC 7766 §6.2.3: "a
+/// few seconds"). Bytes alone do not count: they may come one by one for ever.
 const IDLE: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
