@@ -1,1 +1,1 @@
-//! Placeholder until the first benchmark.
+//! Benchmarks of the three programs' parts; all of them are in `benches/`. README.md tells how to run them.

@@ -1,1 +1,80 @@
-//! Placeholder of the first build.
+//! The node-local caching DNS resolver of a Kubernetes node.
+//!
+//! # The story of a query
+//!
+//! A pod's stub resolver sends a packet to port 53 of its node. [`serve`] reads
+//! it, from a socket of its own per worker ([`listen`]), and hands it to
+//! [`answer`], which decides without waiting: [`wire`] reads the question where it
+//! lies, special names are answered on the spot, and the [`cache`] is asked.
+//!
+//! A **hit** is copied into the outgoing buffer and patched there: ID, flags, the
+//! case of the question, TTLs; then it is sent from the very address that was
+//! asked ([`sys`]). No allocation, no await.
+//!
+//! A **miss** becomes a task. [`resolve`] takes care that a question is on its way
+//! once only, finds the zone with the longest matching name, and has [`upstream`]
+//! ask that zone's servers: over UDP from a fresh port or over kept TCP
+//! connections, the fastest server first, the next one beside it when it is late.
+//! What comes back is believed only if it fits what was sent to the last bit. A
+//! CNAME into another zone is followed there. [`validate`] is the gate through
+//! which every response goes into the cache; it checks nothing yet, and the
+//! program says so. All who asked get the answer; so does the cache. What failed
+//! is an answer too: SERVFAIL with the reason (RFC 8914), kept for a second.
+//!
+//! [`app`] builds all of it, [`config`] says from what, [`metrics`] counts, and
+//! [`check`] tries a configuration out.
+//!
+//! Modules stand in the order of the flow; each imports only those after it.
+
+mod app;
+mod check;
+mod cli;
+mod serve;
+
+mod answer;
+mod resolve;
+mod upstream;
+
+mod cache;
+mod validate;
+
+mod listen;
+mod metrics;
+mod sys;
+mod wire;
+
+pub mod config;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use daemon::exit::Failure;
+
+use crate::cli::{Cli, Command};
+use crate::config::Config;
+
+/// The whole program: a command line in, an exit code or a failure out.
+///
+/// # Errors
+/// See [`Failure`]: 2 when the command line or the configuration is wrong, 1 when
+/// an address is taken or a server does not answer.
+pub fn run(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<ExitCode, Failure> {
+    let cli: Cli = match daemon::exit::parse(args) {
+        Ok(cli) => cli,
+        Err(early) => return early,
+    };
+    if let Some(Command::Completions { shell }) = cli.command {
+        clap_complete::generate(shell, &mut Cli::command(), "nodedns", &mut io::stdout());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = Config::load(&cli.config.path)?;
+    if matches!(cli.command, Some(Command::Check)) {
+        return app::check(&config);
+    }
+    daemon::logging::init(&cli.log.options()).map_err(Failure::usage)?;
+    app::run(&config)
+}

@@ -1,1 +1,65 @@
-//! Placeholder of the first build.
+//! rivers: a TCP load-balancer on each node, in front of the API servers and of etcd.
+//!
+//! # The story of a connection
+//!
+//! 1. A [`worker`] accepts it; from then on it stays on that worker's thread.
+//! 2. [`connection::run`] reads the snapshot that the [`director`] last published,
+//!    [`decide::choose`] puts the upstreams in an order, and [`decide::dial_plan`] says when each
+//!    of them is tried.
+//! 3. [`dial`] carries that out with sockets: the first to connect wins.
+//! 4. `connection/relay` runs both directions, each through the worker's buffer (`connection/copy`),
+//!    until [`close`] has a name for what happened.
+//! 5. [`access_log`] writes its line, and [`metrics`] counts it.
+//!
+//! What it learned on the way, that an upstream refused it, goes to the director as an event; so do
+//! the results of [`probe`]s. The director asks [`decide`] and publishes the next snapshot. Facts go up by
+//! channel, decisions come down by snapshot, and nothing else passes between threads.
+//!
+//! [`app`] builds these parts from a [`config`], which [`cli`] has read; [`check`] only tries the
+//! upstreams. [`kube_client`] lends the same way of dialling to programs that talk to the API servers.
+
+#![cfg_attr(
+    not(test),
+    expect(
+        rustdoc::private_intra_doc_links,
+        reason = "the tour is for those who read the source"
+    )
+)]
+
+mod access_log;
+mod app;
+mod check;
+mod cli;
+mod close;
+pub mod config;
+mod connection;
+pub mod decide;
+pub mod dial;
+mod director;
+pub mod kube_client;
+mod listen;
+mod metrics;
+mod probe;
+mod worker;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use daemon::exit::Failure;
+
+use self::cli::Command;
+
+/// Runs the program with this command line, whose first element is its name.
+///
+/// # Errors
+/// What the command line or the file says is wrong (exit code 2), or it cannot be done (1).
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
+    match Command::parse(args) {
+        Err(end) => end,
+        Ok(Command::Run(config)) => app::run(config),
+        Ok(Command::Check(config)) => check::run(&config),
+        Ok(Command::Completions(shell)) => {
+            cli::print_completions(shell);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

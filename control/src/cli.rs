@@ -1,0 +1,135 @@
+//! The command line: flags and commands, defined once for parsing, `--help` and
+//! completions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::demo::PartArgs;
+
+/// Makes a cluster as its cluster.yml says.
+#[derive(Debug, Parser)]
+#[command(name = "control", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// What the cluster should be, in CKE's format
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "cluster.yml"
+    )]
+    pub(crate) cluster: PathBuf,
+
+    /// Credentials and CA for the API servers; their addresses come from cluster.yml, unless this
+    /// file names a server on this machine (rivers) [default: $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+
+    /// How results are printed
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) output: Format,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON document, its form stable
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check cluster.yml; asks no server
+    Validate,
+
+    /// Show what `sync` would do; writes nothing
+    ///
+    /// Exit codes: 0 nothing to do, 1 there are changes, 2 a flag or file is wrong, 3 failure.
+    Plan(Plan),
+
+    /// Make the cluster as cluster.yml says, once
+    ///
+    /// Exit codes: 0 done, or nothing to do, 1 something failed, 2 a flag or file is wrong.
+    Sync,
+
+    /// Show rivers and nodedns at work on this machine, without root and without a cluster
+    ///
+    /// API servers and name servers are stand-ins; rivers and nodedns are the programs beside this
+    /// one. Exit codes: 0 all is well, 1 something failed, 2 a flag is wrong.
+    Demo(Demo),
+
+    /// A part of the demo, started by it
+    #[command(hide = true)]
+    DemoPart(PartArgs),
+
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Show objects that would be created in full, too
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave everything running after the checks, to try it by hand, until Ctrl-C
+    #[arg(long)]
+    pub(crate) stay: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn help(command: &str) -> String {
+        let mut cli = Cli::command().term_width(100);
+        cli.build();
+        let found = if command.is_empty() {
+            &mut cli
+        } else {
+            cli.find_subcommand_mut(command).unwrap()
+        };
+        found.render_long_help().to_string()
+    }
+
+    #[test]
+    fn flags_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_is_as_written() {
+        insta::assert_snapshot!("help", help(""));
+        insta::assert_snapshot!("help_plan", help("plan"));
+        insta::assert_snapshot!("help_demo", help("demo"));
+    }
+}

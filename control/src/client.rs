@@ -1,0 +1,256 @@
+//! The way to the API servers: whose credentials, which addresses, and what
+//! every failed request looks like to the person who reads about it.
+//!
+//! The kubeconfig gives credentials and CA. The addresses are those of
+//! cluster.yml's control plane, port 6443, so that one dead server does not stop
+//! us; only a kubeconfig whose server is this very machine (rivers) is asked
+//! alone.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Api, Client, Config};
+use rivers::config::address::{Address, Host};
+use rivers::kube_client;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::cluster::Cluster;
+use crate::object::Key;
+use crate::output::printable;
+
+mod nodes;
+
+/// The API servers of one cluster.
+pub(crate) struct Server {
+    pub(crate) client: Client,
+    /// For errors: whom we asked.
+    addresses: String,
+    /// For errors: with whose credentials.
+    kubeconfig: String,
+}
+
+/// Why there is no client. The causes are part of the sentence: a chain of their
+/// own would quote the kubeconfig, which holds secrets (see [`flat`]).
+#[derive(Debug, Error)]
+pub(crate) enum ConnectError {
+    #[error("no kubeconfig: {path} does not exist; name one with --kubeconfig or $KUBECONFIG")]
+    Missing { path: String },
+    #[error("kubeconfig {path}: {}", flat(cause))]
+    Malformed {
+        path: String,
+        cause: KubeconfigError,
+    },
+    #[error("kubeconfig {path}: {}", flat(cause))]
+    Unusable {
+        path: String,
+        cause: kube_client::Error,
+    },
+}
+
+/// A request that did not succeed, in one sentence.
+#[derive(Debug, Error)]
+#[error("{sentence}")]
+pub(crate) struct RequestError {
+    sentence: String,
+    /// The object has changed since it was read.
+    pub(crate) conflict: bool,
+}
+
+impl RequestError {
+    /// Parts of `sentence` may be the server's own words.
+    fn new(sentence: &str) -> Self {
+        Self {
+            sentence: printable(sentence),
+            conflict: false,
+        }
+    }
+}
+
+impl Server {
+    /// A client with the credentials of `kubeconfig` (else `$KUBECONFIG`, else
+    /// `~/.kube/config`). No server is reached yet.
+    pub(crate) async fn connect(
+        cluster: &Cluster,
+        kubeconfig: Option<&Path>,
+    ) -> Result<Self, ConnectError> {
+        let path = kubeconfig_name(kubeconfig);
+        let config = load(kubeconfig).await.map_err(|error| match error {
+            KubeconfigError::ReadConfig(cause, path)
+                if cause.kind() == std::io::ErrorKind::NotFound =>
+            {
+                ConnectError::Missing {
+                    path: path.display().to_string(),
+                }
+            }
+            cause => ConnectError::Malformed {
+                path: path.clone(),
+                cause,
+            },
+        })?;
+        let unusable = |cause| ConnectError::Unusable {
+            path: path.clone(),
+            cause,
+        };
+        let servers = kube_client::servers(&config, control_plane(cluster)).map_err(unusable)?;
+        let addresses = servers
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let client = kube_client::connect(config, servers).map_err(unusable)?;
+        Ok(Self {
+            client,
+            addresses,
+            kubeconfig: path,
+        })
+    }
+
+    /// Waits for a request, which `doing` names ("read ConfigMap a/b"), within
+    /// [`DEADLINE`].
+    pub(crate) async fn request<T>(
+        &self,
+        doing: impl std::fmt::Display,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, RequestError> {
+        match tokio::time::timeout(DEADLINE, request).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.explain(&doing.to_string(), &error)),
+            Err(_) => Err(RequestError::new(&format!(
+                "cannot {doing}: no answer from {} within {}; is the API server overloaded, \
+                 or a firewall between?",
+                self.addresses,
+                daemon::duration::format(DEADLINE)
+            ))),
+        }
+    }
+
+    /// One object; None when it does not exist.
+    pub(crate) async fn object(&self, key: &Key) -> Result<Option<Value>, RequestError> {
+        let api = self.api(key);
+        let object = self
+            .request(format_args!("read {key}"), api.get_opt(&key.name))
+            .await?;
+        Ok(object.map(|object| serde_json::to_value(object).expect("it came as JSON")))
+    }
+
+    /// The API of `key`'s kind, in its namespace.
+    pub(crate) fn api(&self, key: &Key) -> Api<DynamicObject> {
+        let (group, version) = key
+            .api_version
+            .split_once('/')
+            .unwrap_or(("", &key.api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &key.kind));
+        match &key.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    fn explain(&self, doing: &str, error: &kube::Error) -> RequestError {
+        let (why, conflict) = match error {
+            kube::Error::Api(status) => (self.refused(status), status.code == 409),
+            kube::Error::Service(cause) => (self.unanswered(&flat(cause.as_ref())), false),
+            other => (flat(other), false),
+        };
+        RequestError {
+            conflict,
+            ..RequestError::new(&format!("cannot {doing}: {why}"))
+        }
+    }
+
+    /// The API server's own no.
+    fn refused(&self, status: &kube::core::Status) -> String {
+        let Self { kubeconfig, .. } = self;
+        match status.code {
+            401 => format!(
+                "the API server does not accept the credentials in {kubeconfig} (401); \
+                 have they expired, or are they another cluster's?"
+            ),
+            403 => format!(
+                "the credentials in {kubeconfig} lack the right (403: {}); use those of a \
+                 cluster administrator",
+                status.message
+            ),
+            code => format!(
+                "the API server says {code} {}: {}",
+                status.reason, status.message
+            ),
+        }
+    }
+
+    /// No answer at all; `detail` names the servers.
+    fn unanswered(&self, detail: &str) -> String {
+        if detail.contains("certificate") {
+            format!(
+                "{detail}; `certificate-authority` in {} must be the CA of the API servers",
+                self.kubeconfig
+            )
+        } else {
+            format!("{detail}; do the API servers run, and are their addresses right?")
+        }
+    }
+}
+
+async fn load(path: Option<&Path>) -> Result<Config, KubeconfigError> {
+    let kubeconfig = match path {
+        Some(path) => Kubeconfig::read_from(path)?,
+        None => Kubeconfig::read()?,
+    };
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
+}
+
+fn kubeconfig_name(path: Option<&Path>) -> String {
+    path.map_or_else(
+        || {
+            std::env::var("KUBECONFIG")
+                .ok()
+                .filter(|value| !value.is_empty())
+                .unwrap_or_else(|| "~/.kube/config".to_owned())
+        },
+        |path| path.display().to_string(),
+    )
+}
+
+/// The API servers of `cluster`, where kubeconfig does not name a rivers.
+fn control_plane(cluster: &Cluster) -> Vec<Address> {
+    cluster
+        .control_plane()
+        .map(|node| Address {
+            host: Host::Ip(node.address),
+            port: API_SERVER_PORT,
+        })
+        .collect()
+}
+
+/// An error and its causes in one line, each once. What follows a line break is
+/// left out: a YAML error quotes the file there, and a kubeconfig holds secrets.
+fn flat(error: &dyn std::error::Error) -> String {
+    let first_line = |error: &dyn std::error::Error| {
+        let text = error.to_string();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    let mut text = first_line(error);
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = first_line(cause);
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// One request, dialling included. An overloaded API server may take long, and
+/// tells us after 60 s by itself.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Where kube-apiserver listens on control plane nodes, as CKE starts it.
+const API_SERVER_PORT: u16 = 6443;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! The cluster as wanted: cluster.yml turned into values that can only be right.
+//!
+//! [`Cluster::read`] is the one way in. [`file`] says what the file may hold,
+//! the conversion here checks it once, and nothing after it can meet a bad
+//! address or name. Fields that are CKE's own business are accepted and listed
+//! in [`Cluster::ignored`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use daemon::config_file::{ConfigError, Document};
+
+pub use dns::{ServiceName, Upstreams};
+pub use ignored::Ignored;
+pub use node::{Effect, Node, Taint};
+pub use options::Options;
+pub use subnet::Subnet;
+
+mod dns;
+mod file;
+mod ignored;
+mod name;
+mod node;
+mod options;
+mod subnet;
+
+/// What one cluster.yml asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The cluster's name, for people.
+    pub name: String,
+    /// Every node, in the order of the file; at least one is control plane, no
+    /// two share an address or a Node name.
+    pub nodes: Vec<Node>,
+    /// Whether control plane nodes get the taint `cke.cybozu.com/master:PreferNoSchedule`.
+    pub taint_control_plane: bool,
+    /// Where ClusterIPs come from.
+    pub service_subnet: Subnet,
+    /// Who answers names outside the cluster.
+    pub upstreams: Upstreams,
+    /// What `options` says that matters here.
+    pub options: Options,
+    /// Fields that were accepted and not acted upon.
+    pub ignored: Vec<Ignored>,
+}
+
+impl Cluster {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, has a field that does not exist, or a value that
+    /// cannot be right; the error names line and column.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::from_document(&Document::read(path)?)
+    }
+
+    /// Checks a document that is already in memory.
+    ///
+    /// # Errors
+    /// As [`Cluster::read`].
+    pub fn from_document(document: &Document) -> Result<Self, ConfigError> {
+        let file: file::File = document.parse()?;
+        let ignored = ignored::list(&file);
+        if file.name.is_empty() {
+            return Err(document.error_at("name", "is empty; give the cluster a name"));
+        }
+        let nodes = file
+            .nodes
+            .into_iter()
+            .enumerate()
+            .map(|(index, node)| Node::new(document, index, node))
+            .collect::<Result<Vec<_>, _>>()?;
+        check_nodes(document, &nodes)?;
+        let service_subnet = file
+            .service_subnet
+            .parse()
+            .map_err(|error| document.error_at("service_subnet", error))?;
+        Ok(Self {
+            name: file.name,
+            nodes,
+            taint_control_plane: file.taint_control_plane,
+            service_subnet,
+            upstreams: Upstreams::new(document, file.dns_servers, file.dns_service)?,
+            options: Options::new(document, file.options)?,
+            ignored,
+        })
+    }
+
+    /// The nodes that run the control plane; never empty.
+    pub fn control_plane(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.control_plane)
+    }
+}
+
+/// What must hold between nodes.
+fn check_nodes(document: &Document, nodes: &[Node]) -> Result<(), ConfigError> {
+    if !nodes.iter().any(|node| node.control_plane) {
+        return Err(document.error_at(
+            "nodes",
+            "no node is control plane; set `control_plane: true` on those that run kube-apiserver",
+        ));
+    }
+    let mut addresses = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    for (index, node) in nodes.iter().enumerate() {
+        if let Some(first) = addresses.insert(node.address, index) {
+            return Err(document.error_at(
+                &format!("nodes[{index}].address"),
+                format!(
+                    "{} is the address of nodes[{first}] too; each node has its own",
+                    node.address
+                ),
+            ));
+        }
+        if let Some(first) = names.insert(&node.name, index) {
+            return Err(document.error_at(
+                &format!("nodes[{index}].hostname"),
+                format!(
+                    "`{}` is the name of nodes[{first}] too; each node has its own",
+                    node.name
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

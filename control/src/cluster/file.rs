@@ -1,0 +1,110 @@
+//! What cluster.yml may say, field by field, as CKE documents it.
+//!
+//! Unknown fields are refused here, by line and column; whether a value makes
+//! sense is decided by the conversion in the modules beside this one. A field
+//! typed [`IgnoredAny`] is CKE's own business: any value is accepted.
+
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) nodes: Vec<Node>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) taint_control_plane: bool,
+    pub(super) service_subnet: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) dns_servers: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) dns_service: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) options: Options,
+
+    pub(super) control_plane_tolerations: Option<IgnoredAny>,
+    pub(super) etcd_backup: Option<IgnoredAny>,
+    pub(super) reboot: Option<IgnoredAny>,
+    pub(super) repair: Option<IgnoredAny>,
+    pub(super) retire: Option<IgnoredAny>,
+    pub(super) sabakan: Option<IgnoredAny>,
+    pub(super) trusted_rest_mappings: Option<IgnoredAny>,
+}
+
+/// One entry of `nodes`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Node {
+    pub(super) address: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) hostname: String,
+    pub(super) user: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) control_plane: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) annotations: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) taints: Vec<Taint>,
+}
+
+/// One entry of `nodes[].taints`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Taint {
+    pub(super) key: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) value: String,
+    pub(super) effect: String,
+}
+
+/// `options`: extra parameters of the components that CKE starts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Options {
+    pub(super) etcd: Option<IgnoredAny>,
+    pub(super) etcd_rivers: Option<IgnoredAny>,
+    pub(super) kube_api: Option<IgnoredAny>,
+    pub(super) kube_controller_manager: Option<IgnoredAny>,
+    pub(super) kube_proxy: Option<IgnoredAny>,
+    pub(super) kube_scheduler: Option<IgnoredAny>,
+    pub(super) rivers: Option<IgnoredAny>,
+    pub(super) kubelet: Option<Kubelet>,
+}
+
+/// `options.kubelet`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kubelet {
+    pub(super) config: Option<KubeletConfig>,
+
+    pub(super) boot_taints: Option<IgnoredAny>,
+    pub(super) cni_conf_file: Option<IgnoredAny>,
+    pub(super) cri_endpoint: Option<IgnoredAny>,
+    pub(super) extra_args: Option<IgnoredAny>,
+    pub(super) extra_binds: Option<IgnoredAny>,
+    pub(super) extra_env: Option<IgnoredAny>,
+    pub(super) in_place_update: Option<IgnoredAny>,
+}
+
+/// `options.kubelet.config`, a partial KubeletConfiguration: its other fields
+/// are kubelet's to judge.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KubeletConfig {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) cluster_domain: String,
+}
+
+/// CKE takes `field:` without a value as the field left out.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}

@@ -1,0 +1,59 @@
+//! One command each, and what they share: reading the files, asking the cluster.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use daemon::exit::Failure;
+
+use crate::cli::{Cli, Command, Flags};
+use crate::client::Server;
+use crate::cluster::Cluster;
+use crate::observe;
+use crate::observed::Observed;
+
+mod completions;
+mod demo;
+mod plan;
+mod sync;
+mod validate;
+
+/// Runs the command that the command line asks for.
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli { flags, command } = cli;
+    match command {
+        Command::Validate => validate::run(&flags),
+        Command::Plan(plan) => plan::run(&flags, &plan),
+        Command::Sync => sync::run(&flags),
+        Command::Demo(args) => demo::run(&flags, &args),
+        Command::DemoPart(args) => demo::run_part(args),
+        Command::Completions { shell } => completions::run(shell),
+    }
+}
+
+fn read_cluster(flags: &Flags) -> Result<Cluster, Failure> {
+    Ok(Cluster::read(&flags.cluster)?)
+}
+
+/// The client for `cluster`'s API servers; reaches none of them yet.
+async fn connect(flags: &Flags, cluster: &Cluster) -> Result<Server, Failure> {
+    Server::connect(cluster, flags.kubeconfig.as_deref())
+        .await
+        .map_err(Failure::usage)
+}
+
+async fn observe(server: &Server, cluster: &Cluster) -> Result<Observed, Failure> {
+    observe::observe(server, cluster)
+        .await
+        .map_err(Failure::failed)
+}
+
+/// Runs a command that talks to servers.
+fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+        .map_err(Failure::failed)?
+        .block_on(command)
+}

@@ -1,0 +1,31 @@
+//! `control demo`: rivers and nodedns, the real ones, shown at work on one machine without a cluster.
+//!
+//! ```text
+//! command/demo ─► scene: folder, certificates ─┬─► stand-ins: api_server ×3, dns ×2   (part, process)
+//!                                              └─► rivers and nodedns, the real binaries
+//!              ─► checks: request, load ──TLS──► rivers ──► API servers
+//!                         question ──UDP, TCP──► nodedns ──► name servers
+//!              ─► report: a row a check
+//! ```
+//!
+//! The stand-ins speak real TLS, HTTP and DNS with real signatures, but are not Kubernetes; what holds
+//! with real API servers and CoreDNS is the integration tests' matter.
+
+mod api_server;
+mod certificates;
+mod checks;
+mod dns;
+mod load;
+mod part;
+mod process;
+mod progress;
+mod question;
+mod report;
+mod request;
+mod scene;
+
+pub(crate) use checks::{all as all_checks, clean_stop};
+pub(crate) use part::{Args as PartArgs, run as run_part};
+pub(crate) use progress::Progress;
+pub(crate) use report::{Outcome, Report};
+pub(crate) use scene::{Binaries, Scene};

@@ -1,0 +1,446 @@
+//! The scene of the demo: its folder, its certificates and every process, started in order.
+//!
+//! The composition root of the demo. Stand-ins listen on addresses of their own in 127.0.0.0/8: no
+//! outgoing connection ever takes a port there, so one that was killed finds its port free again.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nodedns::config::file::{Cache, File, Size, Zone};
+use nodedns::config::{Forward, Name, Protocol};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::time::Instant;
+
+use super::certificates::Certificates;
+use super::dns::{CLUSTER_ZONE, FORGED, KUBERNETES, SIGNED};
+use super::process::{Launcher, Process, Ready};
+use super::progress::Progress;
+use super::report::ByHand;
+use super::request;
+
+/// Everything that runs.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    /// Three, named a, b and c.
+    pub(crate) api_servers: [StandIn; 3],
+    /// In CoreDNS' place.
+    pub(crate) cluster_dns: StandIn,
+    /// In the place of the world's name servers.
+    pub(crate) signed_zone: StandIn,
+    /// The real rivers.
+    pub(crate) rivers: Service,
+    /// The real nodedns.
+    pub(crate) nodedns: Service,
+    /// The demo's CA.
+    pub(crate) certificates: Certificates,
+    /// File with the signed zone's key.
+    pub(crate) trust_anchor: PathBuf,
+    // Last, so that the processes are gone before their folder.
+    folder: TempDir,
+}
+
+/// A stand-in's process, which can be killed and started again.
+#[derive(Debug)]
+pub(crate) struct StandIn {
+    launcher: Launcher,
+    name: &'static str,
+    kind: &'static str,
+    arguments: Vec<String>,
+    /// Where it listens, also after it was started again.
+    pub(crate) address: SocketAddr,
+    process: Process,
+}
+
+/// One of our real programs.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// Where it serves.
+    pub(crate) listen: SocketAddr,
+    /// Its admin endpoint.
+    pub(crate) admin: SocketAddr,
+    /// Its process.
+    pub(crate) process: Process,
+}
+
+/// The real binaries.
+#[derive(Debug)]
+pub(crate) struct Binaries {
+    control: PathBuf,
+    rivers: PathBuf,
+    nodedns: PathBuf,
+}
+
+impl Binaries {
+    /// Those beside this program's own executable.
+    pub(crate) fn find() -> anyhow::Result<Self> {
+        let control = std::env::current_exe().context("cannot find control's own executable")?;
+        let beside = |name: &str| {
+            let path = control.with_file_name(name);
+            if !path.is_file() {
+                bail!(
+                    "{} is missing; build all three: cargo build --release",
+                    path.display()
+                );
+            }
+            Ok(path)
+        };
+        Ok(Self {
+            rivers: beside("rivers")?,
+            nodedns: beside("nodedns")?,
+            control,
+        })
+    }
+}
+
+impl Scene {
+    /// Starts everything, and waits until rivers and nodedns are ready.
+    pub(crate) async fn start(binaries: &Binaries, progress: &Progress) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("control-demo.")
+            .tempdir()
+            .context("cannot make a folder for the demo")?;
+        let launcher = Launcher::new(binaries.control.clone(), folder.path());
+
+        progress.step("making a CA and certificates");
+        let mut hosts = API_SERVERS.map(|(_, address)| address).to_vec();
+        hosts.push(Ipv4Addr::LOCALHOST);
+        let certificates = Certificates::create(folder.path(), &hosts)?;
+
+        progress.step("starting three stand-ins for API servers");
+        let [a, b, c] = API_SERVERS.map(|server| api_server(&launcher, server, &certificates));
+        let api_servers = [a.await?.0, b.await?.0, c.await?.0];
+
+        progress.step("starting stand-ins for CoreDNS and for a signed zone");
+        let (cluster_dns, _) =
+            name_server(&launcher, "cluster-dns", "cluster", CLUSTER_DNS).await?;
+        let (signed_zone, ready) =
+            name_server(&launcher, "signed-zone", "signed", SIGNED_ZONE).await?;
+        let trust_anchor = folder.path().join("trust-anchor");
+        let key = ready.trust_anchor.context("a signed zone tells its key")?;
+        write(&trust_anchor, &key)?;
+
+        progress.step("starting rivers");
+        let upstreams = api_servers.each_ref().map(|server| server.address);
+        let rivers = start_service("rivers", |listen, admin| {
+            let arguments = rivers_arguments(listen, admin, upstreams);
+            launcher.program("rivers", &binaries.rivers, &arguments)
+        })
+        .await?;
+
+        progress.step("starting nodedns");
+        let nodedns = start_service("nodedns", |listen, admin| {
+            let file = folder.path().join("nodedns.yml");
+            let cluster_dns = cluster_dns.address;
+            write(
+                &file,
+                &nodedns_yml(listen, admin, cluster_dns, signed_zone.address)?,
+            )?;
+            launcher.program(
+                "nodedns",
+                &binaries.nodedns,
+                &["--config".as_ref(), file.as_os_str()],
+            )
+        })
+        .await?;
+
+        Ok(Self {
+            api_servers,
+            cluster_dns,
+            signed_zone,
+            rivers,
+            nodedns,
+            certificates,
+            trust_anchor,
+            folder,
+        })
+    }
+
+    /// What a person can try while everything runs.
+    pub(crate) fn by_hand(&self) -> Vec<ByHand> {
+        let ca = self.certificates.ca.display();
+        let rivers = self.rivers.listen;
+        let dig = format!(
+            "dig @{} -p {}",
+            self.nodedns.listen.ip(),
+            self.nodedns.listen.port()
+        );
+        let by_hand = |shows, command| ByHand { shows, command };
+        vec![
+            by_hand(
+                "an API server, another one now and then",
+                format!("curl --cacert {ca} https://{rivers}/version"),
+            ),
+            by_hand("a cluster name", format!("{dig} {}", KUBERNETES.0)),
+            by_hand("a signed name", format!("{dig} +dnssec {}", SIGNED.0)),
+            by_hand("a forged name", format!("{dig} +dnssec {}", FORGED.0)),
+            by_hand(
+                "the signed zone's key",
+                format!("cat {}", self.trust_anchor.display()),
+            ),
+            by_hand(
+                "rivers' metrics",
+                format!("curl http://{}/metrics", self.rivers.admin),
+            ),
+            by_hand(
+                "nodedns' metrics",
+                format!("curl http://{}/metrics", self.nodedns.admin),
+            ),
+        ]
+    }
+
+    /// The last lines that each process logged, those without any left out.
+    pub(crate) fn last_lines(&self) -> Vec<(&str, Vec<String>)> {
+        let stand_ins = self.api_servers.iter();
+        let stand_ins = stand_ins.chain([&self.cluster_dns, &self.signed_zone]);
+        [&self.rivers.process, &self.nodedns.process]
+            .into_iter()
+            .chain(stand_ins.map(|stand_in| &stand_in.process))
+            .map(|process| (process.name(), process.last_lines(LOG_LINES)))
+            .filter(|(_, lines)| !lines.is_empty())
+            .collect()
+    }
+
+    /// Ends all processes and keeps the folder, for a person to read its logs.
+    pub(crate) fn keep_folder(self) -> PathBuf {
+        self.folder.keep()
+    }
+}
+
+impl StandIn {
+    async fn start(
+        launcher: &Launcher,
+        name: &'static str,
+        kind: &'static str,
+        address: Ipv4Addr,
+        arguments: Vec<String>,
+    ) -> anyhow::Result<(Self, Ready)> {
+        let any_port = SocketAddr::from((address, 0));
+        let (process, ready) = launch(launcher, name, kind, any_port, &arguments).await?;
+        let stand_in = Self {
+            launcher: launcher.clone(),
+            name,
+            kind,
+            arguments,
+            address: ready.listen,
+            process,
+        };
+        Ok((stand_in, ready))
+    }
+
+    /// SIGKILL; returns when the process is gone.
+    pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill().await
+    }
+
+    /// Starts it again at the address it had; returns when it listens.
+    pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
+        let (launcher, address) = (&self.launcher, self.address);
+        let (process, _) = launch(launcher, self.name, self.kind, address, &self.arguments).await?;
+        self.process = process;
+        Ok(())
+    }
+}
+
+async fn launch(
+    launcher: &Launcher,
+    name: &str,
+    kind: &str,
+    listen: SocketAddr,
+    arguments: &[String],
+) -> anyhow::Result<(Process, Ready)> {
+    let mut all = vec!["--listen".to_owned(), listen.to_string()];
+    all.extend_from_slice(arguments);
+    launcher.stand_in(name, kind, &all).await
+}
+
+async fn api_server(
+    launcher: &Launcher,
+    (name, address): (&'static str, Ipv4Addr),
+    certificates: &Certificates,
+) -> anyhow::Result<(StandIn, Ready)> {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let arguments = vec![
+        "--name".to_owned(),
+        name.to_owned(),
+        "--certificate".to_owned(),
+        path(&certificates.server),
+        "--key".to_owned(),
+        path(&certificates.key),
+    ];
+    StandIn::start(launcher, name, "api-server", address, arguments).await
+}
+
+async fn name_server(
+    launcher: &Launcher,
+    name: &'static str,
+    zone: &str,
+    address: Ipv4Addr,
+) -> anyhow::Result<(StandIn, Ready)> {
+    let arguments = vec!["--zone".to_owned(), zone.to_owned()];
+    StandIn::start(launcher, name, "name-server", address, arguments).await
+}
+
+/// Starts one of our programs on free ports and waits until it says that it is ready. If somebody
+/// else took a port in between, other ports are tried.
+async fn start_service(
+    name: &str,
+    start: impl Fn(SocketAddr, SocketAddr) -> anyhow::Result<Process>,
+) -> anyhow::Result<Service> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let (listen, admin) = free_addresses().await?;
+        let mut process = start(listen, admin)?;
+        let Err(error) = wait_until_ready(&mut process, admin).await else {
+            return Ok(Service {
+                listen,
+                admin,
+                process,
+            });
+        };
+        // Ended first, so that what still holds a port is somebody else.
+        process.kill().await?;
+        let lost_a_race = !(is_free(listen).await && is_free(admin).await);
+        if !lost_a_race || attempts == START_ATTEMPTS {
+            let log = process.last_lines(LOG_LINES).join("\n  ");
+            bail!("{name} does not start: {error}; its log ends:\n  {log}");
+        }
+    }
+}
+
+async fn wait_until_ready(process: &mut Process, admin: SocketAddr) -> anyhow::Result<()> {
+    let deadline = Instant::now() + START_PATIENCE;
+    while !request::is_ready(admin).await {
+        if let Some(status) = process.exited()? {
+            bail!("it ended with {status}");
+        }
+        if Instant::now() >= deadline {
+            bail!(
+                "http://{admin}/readyz does not say ready within {} s",
+                START_PATIENCE.as_secs()
+            );
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
+/// Two addresses whose ports are free now: the first for UDP and TCP, the second for TCP.
+async fn free_addresses() -> anyhow::Result<(SocketAddr, SocketAddr)> {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    loop {
+        let listen = TcpListener::bind(any_port).await?.local_addr()?;
+        let admin = TcpListener::bind(any_port).await?.local_addr()?;
+        if listen != admin && is_free(listen).await {
+            return Ok((listen, admin));
+        }
+    }
+}
+
+async fn is_free(address: SocketAddr) -> bool {
+    UdpSocket::bind(address).await.is_ok() && TcpListener::bind(address).await.is_ok()
+}
+
+fn rivers_arguments(
+    listen: SocketAddr,
+    admin: SocketAddr,
+    upstreams: [SocketAddr; 3],
+) -> Vec<String> {
+    vec![
+        format!("--listen={listen}"),
+        format!("--upstreams={}", upstreams.map(|u| u.to_string()).join(",")),
+        format!("--admin={admin}"),
+        "--check-interval=250ms".to_owned(),
+    ]
+}
+
+/// nodedns' configuration in its own types; as JSON, which YAML takes.
+fn nodedns_yml(
+    listen: SocketAddr,
+    admin: SocketAddr,
+    cluster_dns: SocketAddr,
+    signed_zone: SocketAddr,
+) -> anyhow::Result<String> {
+    let zone = |name: &str, protocol, address| -> anyhow::Result<Zone> {
+        Ok(Zone {
+            name: Name::from_text(name)?,
+            forward: vec![Forward { protocol, address }],
+            validate: false,
+        })
+    };
+    let file = File {
+        listen: vec![listen],
+        admin,
+        workers: 1,
+        zones: vec![
+            zone(CLUSTER_ZONE, Protocol::Tcp, cluster_dns)?,
+            zone(".", Protocol::Udp, signed_zone)?,
+        ],
+        cache: Cache {
+            size: Size(8 << 20),
+            ..Cache::default()
+        },
+    };
+    Ok(serde_json::to_string_pretty(&file)?)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+const API_SERVERS: [(&str, Ipv4Addr); 3] = [
+    ("a", Ipv4Addr::new(127, 0, 0, 2)),
+    ("b", Ipv4Addr::new(127, 0, 0, 3)),
+    ("c", Ipv4Addr::new(127, 0, 0, 4)),
+];
+const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
+const SIGNED_ZONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
+const START_ATTEMPTS: usize = 3;
+const START_PATIENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(10);
+/// Of each log, after a failure.
+const LOG_LINES: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use daemon::config_file::Document;
+
+    use super::*;
+
+    #[test]
+    fn nodedns_asks_cluster_dns_over_tcp_and_the_signed_zone_for_all_else() {
+        let address = |host, port| SocketAddr::from(([127, 0, 0, host], port));
+        let text = nodedns_yml(
+            address(1, 5300),
+            address(1, 9253),
+            address(5, 53),
+            address(6, 53),
+        )
+        .unwrap();
+        let document = Document::new(Path::new("nodedns.yml"), &text);
+        let config = File::check(&document).unwrap();
+        let zones: Vec<_> = config
+            .zones
+            .iter()
+            .map(|zone| format!("{} {}", zone.name, zone.forward[0]))
+            .collect();
+        assert_eq!(
+            zones,
+            ["cluster.local. tcp://127.0.0.5:53", ". udp://127.0.0.6:53"]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_for_udp_or_tcp_is_not_free() {
+        let (listen, _) = free_addresses().await.unwrap();
+        assert!(is_free(listen).await);
+        let udp = UdpSocket::bind(listen).await.unwrap();
+        assert!(!is_free(listen).await);
+        drop(udp);
+        let _tcp = TcpListener::bind(listen).await.unwrap();
+        assert!(!is_free(listen).await);
+    }
+}

@@ -1,0 +1,46 @@
+//! The cluster as it is: what one reading found, as plain data.
+//!
+//! `observe` fills it; `desired` and `plan` read it and ask nobody else.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::Taint;
+use serde_json::Value;
+
+use crate::object::Key;
+
+/// One reading.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observed {
+    /// The objects that were asked for by name and exist.
+    pub objects: BTreeMap<Key, Value>,
+    /// Every Node, by name.
+    pub nodes: BTreeMap<String, SeenNode>,
+}
+
+/// What matters of a Node object.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeenNode {
+    /// The version that was read: a patch of the taints is for this one only.
+    pub resource_version: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its taints, in their order.
+    pub taints: Vec<Taint>,
+}
+
+impl Observed {
+    /// The ClusterIP of a Service; None while it has none, and for headless ones.
+    #[must_use]
+    pub fn cluster_ip(&self, namespace: &str, name: &str) -> Option<IpAddr> {
+        self.objects
+            .get(&Key::core("Service", namespace, name))?
+            .pointer("/spec/clusterIP")?
+            .as_str()?
+            .parse()
+            .ok()
+    }
+}

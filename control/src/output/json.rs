@@ -1,0 +1,159 @@
+//! Results as one JSON document. Its form is a promise: fields are added, never
+//! renamed or removed. The tests pin it.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::apply::{End, Report};
+use crate::cluster::Cluster;
+use crate::desired::Note;
+use crate::object::Key;
+use crate::plan::{Action, Plan, Reason};
+
+/// `control validate -o json`.
+pub(crate) fn cluster(cluster: &Cluster) -> String {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        name: &'a str,
+        nodes: usize,
+        control_plane: usize,
+        ignored: Vec<Ignored<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Ignored<'a> {
+        field: &'a str,
+        reason: &'a str,
+    }
+    let ignored = cluster.ignored.iter().map(|ignored| Ignored {
+        field: ignored.field,
+        reason: ignored.reason,
+    });
+    render(&Document {
+        name: &cluster.name,
+        nodes: cluster.nodes.len(),
+        control_plane: cluster.control_plane().count(),
+        ignored: ignored.collect(),
+    })
+}
+
+/// `control plan -o json`.
+pub(crate) fn plan(plan: &Plan) -> String {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        operations: Vec<Operation<'a>>,
+        notes: Vec<String>,
+    }
+    #[derive(Serialize)]
+    struct Operation<'a> {
+        action: &'static str,
+        #[serde(flatten)]
+        object: Object<'a>,
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        changed_by: &'a [String],
+        changes: Vec<Change<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Change<'a> {
+        field: String,
+        live: Option<&'a Value>,
+        desired: Option<&'a Value>,
+    }
+    let operations = plan.operations.iter().map(|operation| Operation {
+        action: match operation.action {
+            Action::Create(_) => "create",
+            Action::Update(_) | Action::PatchNode(_) => "update",
+        },
+        object: Object::of(&operation.key),
+        reason: operation.reason.word(),
+        revision: match operation.reason {
+            Reason::Revision { to, .. } => Some(to),
+            Reason::Missing | Reason::Drift { .. } => None,
+        },
+        changed_by: match &operation.reason {
+            Reason::Drift { by, .. } => by,
+            Reason::Missing | Reason::Revision { .. } => &[],
+        },
+        changes: operation
+            .changes
+            .iter()
+            .map(|change| Change {
+                field: change.field.to_string(),
+                live: change.live.as_ref(),
+                desired: change.desired.as_ref(),
+            })
+            .collect(),
+    });
+    render(&Document {
+        operations: operations.collect(),
+        notes: notes(&plan.notes),
+    })
+}
+
+/// `control sync -o json`.
+pub(crate) fn report(report: &Report) -> String {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        operations: Vec<Outcome<'a>>,
+        created: usize,
+        updated: usize,
+        failed: usize,
+        skipped: usize,
+        notes: Vec<String>,
+    }
+    #[derive(Serialize)]
+    struct Outcome<'a> {
+        #[serde(flatten)]
+        object: Object<'a>,
+        result: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a str>,
+    }
+    let operations = report.outcomes.iter().map(|outcome| Outcome {
+        object: Object::of(&outcome.key),
+        result: outcome.end.to_string(),
+        error: match &outcome.end {
+            End::Failed(why) => Some(why),
+            _ => None,
+        },
+    });
+    render(&Document {
+        operations: operations.collect(),
+        created: report.count(|end| matches!(end, End::Created)),
+        updated: report.count(|end| matches!(end, End::Updated)),
+        failed: report.count(|end| matches!(end, End::Failed(_))),
+        skipped: report.count(|end| matches!(end, End::Skipped(_))),
+        notes: notes(&report.notes),
+    })
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    kind: &'a str,
+    api_version: &'a str,
+    namespace: Option<&'a str>,
+    name: &'a str,
+}
+
+impl<'a> Object<'a> {
+    fn of(key: &'a Key) -> Self {
+        Self {
+            kind: &key.kind,
+            api_version: &key.api_version,
+            namespace: key.namespace.as_deref(),
+            name: &key.name,
+        }
+    }
+}
+
+fn notes(notes: &[Note]) -> Vec<String> {
+    notes.iter().map(ToString::to_string).collect()
+}
+
+fn render(document: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("keys are strings");
+    text.push('\n');
+    text
+}

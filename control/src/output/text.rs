@@ -1,0 +1,146 @@
+//! Results as lines for people. Pure: the text is made here and printed elsewhere.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use similar::{ChangeTag, TextDiff};
+
+use super::fields::before_and_after;
+use super::printable;
+use crate::apply::{End, Outcome, Report};
+use crate::cluster::Cluster;
+use crate::desired::Note;
+use crate::plan::{Action, Operation, Plan};
+
+/// `control validate`.
+pub(crate) fn cluster(path: &Path, cluster: &Cluster) -> String {
+    let mut text = format!(
+        "{} is valid: cluster {}, {}, {} of them control plane\n",
+        path.display(),
+        cluster.name,
+        counted(cluster.nodes.len(), "node"),
+        cluster.control_plane().count(),
+    );
+    for ignored in &cluster.ignored {
+        let _ = writeln!(text, "{DIM}ignored: {ignored}{DIM:#}");
+    }
+    text
+}
+
+/// `control plan`: a line for each operation, and what it changes.
+pub(crate) fn plan(plan: &Plan, verbose: bool) -> String {
+    let mut text = notes(&plan.notes);
+    for operation in &plan.operations {
+        let (verb, style) = match operation.action {
+            Action::Create(_) => ("create", GREEN),
+            Action::Update(_) | Action::PatchNode(_) => ("update", YELLOW),
+        };
+        let Operation { key, reason, .. } = operation;
+        let reason = printable(&reason.to_string());
+        let _ = writeln!(text, "{style}{verb}{style:#} {key}  {DIM}{reason}{DIM:#}");
+        if verbose || verb == "update" {
+            diff(&mut text, operation);
+        }
+    }
+    if plan.operations.is_empty() {
+        text.push_str("nothing to do\n");
+    } else {
+        let creates = plan
+            .operations
+            .iter()
+            .filter(|operation| matches!(operation.action, Action::Create(_)))
+            .count();
+        let updates = plan.operations.len() - creates;
+        let _ = writeln!(text, "{creates} to create, {updates} to update");
+    }
+    text
+}
+
+/// One line of `control sync`.
+pub(crate) fn outcome(outcome: &Outcome) -> String {
+    let Outcome { key, end } = outcome;
+    let style = match end {
+        End::Created | End::Updated => GREEN,
+        End::Unneeded => DIM,
+        End::Failed(_) | End::Skipped(_) => RED,
+    };
+    let mut line = format!("{style}{end}{style:#} {key}");
+    match end {
+        End::Failed(why) => {
+            let _ = write!(line, ": {why}");
+        }
+        End::Skipped(failed) => {
+            let _ = write!(line, ": needs {failed}, which failed");
+        }
+        End::Created | End::Updated | End::Unneeded => {}
+    }
+    line.push('\n');
+    line
+}
+
+/// The end of `control sync`.
+pub(crate) fn report(report: &Report) -> String {
+    let mut text = notes(&report.notes);
+    if report.outcomes.is_empty() {
+        text.push_str("nothing to do\n");
+        return text;
+    }
+    let _ = write!(
+        text,
+        "{} created, {} updated, {} failed",
+        report.count(|end| matches!(end, End::Created)),
+        report.count(|end| matches!(end, End::Updated)),
+        report.count(|end| matches!(end, End::Failed(_))),
+    );
+    let skipped = report.count(|end| matches!(end, End::Skipped(_)));
+    if skipped > 0 {
+        let _ = write!(text, ", {skipped} skipped");
+    }
+    text.push('\n');
+    text
+}
+
+fn notes(notes: &[Note]) -> String {
+    let mut text = String::new();
+    for note in notes {
+        let _ = writeln!(text, "{CYAN}note{CYAN:#} {note}");
+    }
+    text
+}
+
+/// The changed fields as a unified diff, indented below the operation's line.
+fn diff(text: &mut String, operation: &Operation) {
+    let (before, after) = before_and_after(operation);
+    let diff = TextDiff::from_lines(&before, &after);
+    for (index, group) in diff.grouped_ops(CONTEXT).iter().enumerate() {
+        if index > 0 {
+            let _ = writeln!(text, "    {DIM}…{DIM:#}");
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let (sign, style) = match change.tag() {
+                ChangeTag::Delete => ('-', RED),
+                ChangeTag::Insert => ('+', GREEN),
+                ChangeTag::Equal => (' ', Style::new()),
+            };
+            let line = change.value().trim_end_matches('\n');
+            let _ = writeln!(text, "    {style}{sign} {line}{style:#}");
+        }
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+const RED: Style = AnsiColor::Red.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const CYAN: Style = AnsiColor::Cyan.on_default();
+const DIM: Style = Style::new().dimmed();
+/// Lines around a change, as `diff -u` has.
+const CONTEXT: usize = 3;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! The composition root: builds every part once, starts and stops them.
+//!
+//! Threads: the main one waits for signals; each worker has one, with a runtime
+//! of its own; the admin endpoint has one.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use daemon::admin::{self, Endpoint};
+use daemon::exit::Failure;
+use daemon::readiness::{Heartbeat, Readiness};
+use daemon::shutdown::{Drain, Shutdown};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{error, info, warn};
+
+use crate::answer::Answers;
+use crate::cache::Cache;
+use crate::check;
+use crate::config::{Config, Zone};
+use crate::listen::{self, Sockets};
+use crate::metrics::{CacheMetrics, Metrics};
+use crate::resolve::Resolver;
+use crate::resolve::route::Routes;
+use crate::serve::{Service, tcp, udp};
+
+/// Serves until a signal comes and what was asked is answered.
+///
+/// # Errors
+/// An address cannot be listened on, a thread cannot be started, or a worker
+/// ended without being told to.
+pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
+    let registry = daemon::metrics::Metrics::install();
+    let readiness = Readiness::new();
+    let starting = readiness.task("listen");
+    allow_open_files();
+    let sockets = listen::open(&config.listen, config.workers.get()).map_err(Failure::failed)?;
+    admin::serve(
+        config.admin,
+        Endpoint {
+            readiness: readiness.clone(),
+            metrics: registry,
+        },
+    )
+    .map_err(Failure::failed)?;
+    say_what_is_missing(config);
+
+    let metrics = Metrics::new();
+    let cache = Arc::new(Cache::new(config.cache.size));
+    let routes = Arc::new(Routes::new(config));
+    let answers = Arc::new(Answers::new(
+        Arc::clone(&routes),
+        Arc::clone(&cache),
+        metrics.clone(),
+    ));
+    let resolver = Arc::new(Resolver::new(routes, Arc::clone(&cache), metrics.clone()));
+
+    let main = runtime().map_err(Failure::failed)?;
+    main.block_on(async {
+        let shutdown = Shutdown::install()
+            .context("cannot listen for signals")
+            .map_err(Failure::failed)?;
+        for Sockets { address, .. } in &sockets[0] {
+            info!(%address, "listening");
+        }
+        let (ended, workers) = mpsc::channel(config.workers.get());
+        for (number, sockets) in sockets.into_iter().enumerate() {
+            let worker = Worker {
+                number,
+                sockets,
+                service: Arc::new(Service::new(
+                    Arc::clone(&answers),
+                    Arc::clone(&resolver),
+                    metrics.clone(),
+                )),
+                heartbeat: readiness.heartbeat(format!("worker {number}")),
+                drain: shutdown.drain(),
+                _ended: ended.clone(),
+            };
+            worker.start().map_err(Failure::failed)?;
+        }
+        drop(ended);
+        starting.done();
+        supervise(shutdown, workers, &readiness, &cache).await
+    })
+}
+
+/// Checks `config` against the world, on standard output.
+///
+/// # Errors
+/// A zone has no server that answers.
+pub(crate) fn check(config: &Config) -> Result<ExitCode, Failure> {
+    runtime()
+        .map_err(Failure::failed)?
+        .block_on(check::run(config, &mut io::stdout().lock()))
+}
+
+/// Waits for the signal, then for the workers. Shows the cache meanwhile.
+async fn supervise(
+    mut shutdown: Shutdown,
+    mut workers: mpsc::Receiver<()>,
+    readiness: &Readiness,
+    cache: &Cache,
+) -> Result<ExitCode, Failure> {
+    let shown = CacheMetrics::new();
+    let mut ticks = ticks();
+    let signal = loop {
+        tokio::select! {
+            signal = shutdown.signal() => break signal,
+            _ = workers.recv() => {
+                return Err(Failure::failed(anyhow!("a worker ended; the log says why")));
+            }
+            _ = ticks.tick() => shown.set(cache.usage()),
+        }
+    };
+    readiness.drain();
+    info!(signal, "draining");
+    tokio::select! {
+        // The last worker takes the last sender along.
+        drained = timeout(DRAIN, async { while workers.recv().await.is_some() {} }) => {
+            if drained.is_err() {
+                warn!(after = ?DRAIN, "stopping with questions unanswered");
+            }
+            info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        signal = shutdown.signal() => {
+            Err(Failure::failed(anyhow!("stopped at once by a second signal, {signal}")))
+        }
+    }
+}
+
+/// A worker before it runs.
+struct Worker {
+    number: usize,
+    sockets: Vec<Sockets>,
+    service: Arc<Service>,
+    heartbeat: Heartbeat,
+    drain: Drain,
+    /// Dropped when the worker ends, however it does.
+    _ended: mpsc::Sender<()>,
+}
+
+impl Worker {
+    fn start(self) -> anyhow::Result<()> {
+        let number = self.number;
+        let runtime = runtime()?;
+        thread::Builder::new()
+            .name(format!("worker {number}"))
+            .spawn(move || runtime.block_on(self.run()))
+            .with_context(|| format!("cannot start the thread of worker {number}"))?;
+        Ok(())
+    }
+
+    async fn run(self) {
+        let mut loops = JoinSet::new();
+        for Sockets { udp, tcp, .. } in self.sockets {
+            loops.spawn(udp::serve(
+                udp,
+                Arc::clone(&self.service),
+                self.drain.clone(),
+            ));
+            loops.spawn(tcp::serve(
+                tcp,
+                Arc::clone(&self.service),
+                self.drain.clone(),
+            ));
+        }
+        let mut ticks = ticks();
+        loop {
+            tokio::select! {
+                ended = loops.join_next() => match ended {
+                    None => break,
+                    Some(Ok(Ok(()))) => {}
+                    // Serving some of the addresses looks like health and is not.
+                    Some(Ok(Err(error))) => {
+                        error!(worker = self.number, %error, "a socket is lost");
+                        return;
+                    }
+                    Some(Err(panic)) => {
+                        error!(worker = self.number, %panic, "a socket's loop panicked: please report this");
+                        return;
+                    }
+                },
+                _ = ticks.tick() => self.heartbeat.beat(),
+            }
+        }
+        self.service.finish().await;
+    }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")
+}
+
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+/// Takes as many open files as the system grants: each question over UDP and each
+/// connection is one, and the usual soft limit of 1,024 is soon reached.
+fn allow_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// Says plainly what this version does not do.
+fn say_what_is_missing(config: &Config) {
+    warn!("answers are not validated yet: a forged answer is not noticed");
+    if !config.zones.iter().any(Zone::is_root) {
+        warn!(
+            "there is no zone `.`: names in no zone are refused, for nodedns does not recurse yet"
+        );
+    }
+}
+
+/// A question has 4.5 s; then a moment to send the answers.
+const DRAIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,291 @@
+//! One answer as it is kept: the message without OPT, where its TTLs are, and
+//! how long it may be used.
+
+use std::time::{Duration, Instant};
+
+use crate::cache::key::Key;
+use crate::validate::Judged;
+use crate::wire::edns::ExtendedError;
+use crate::wire::patch::{Kept, age_ttls};
+use crate::wire::record::Section;
+use crate::wire::response::Response;
+use crate::wire::truncate::Cuts;
+use crate::wire::{CLASS_IN, Rcode, flag, header_rcode, put_u32};
+
+/// The longest that answers may be used, whatever their TTLs say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Answers with data.
+    pub(crate) positive: Duration,
+    /// Answers that say that there is none.
+    pub(crate) negative: Duration,
+}
+
+/// An answer, kept.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    wire: Box<[u8]>,
+    ttls: Box<[u16]>,
+    cuts: Cuts,
+    error: Option<Box<ExtendedError>>,
+    stored: Instant,
+    lifetime: Duration,
+}
+
+impl Entry {
+    /// The answer that a server gave, every TTL in it brought within `limits`.
+    pub(crate) fn of(judged: Judged, limits: Limits, now: Instant) -> Self {
+        let response = judged.into_response().without_opt();
+        let denial = denial_ttl(&response, limits);
+        let layout = response.layout().clone();
+        let soa_at = response.soa().map(|soa| soa.at);
+        let mut wire = response.into_wire();
+        let mut lifetime = denial.unwrap_or(u32::MAX);
+        for record in &layout.records {
+            let mut most = seconds(limits.positive);
+            if let Some(denial) = denial
+                && soa_at == Some(record.at)
+            {
+                most = denial;
+            }
+            let ttl = record.ttl(&wire).min(most);
+            put_u32(&mut wire, record.ttl_at, ttl);
+            lifetime = lifetime.min(ttl);
+        }
+        Self {
+            cuts: Cuts {
+                question_end: layout.question_end,
+                additional_at: layout
+                    .section(Section::Additional)
+                    .next()
+                    .map_or(wire.len(), |record| record.at),
+            },
+            // A message is at most 65,535 bytes long.
+            ttls: layout
+                .records
+                .iter()
+                .map(|record| record.ttl_at as u16)
+                .collect(),
+            wire: wire.into(),
+            error: None,
+            stored: now,
+            lifetime: Duration::from_secs(lifetime.into()),
+        }
+    }
+
+    /// The answer when there is none: a code and the reason, used for `lifetime`
+    /// (RFC 9520 §3.2 asks for at least a second, so that a broken name costs its
+    /// servers no more).
+    pub(crate) fn failure(
+        key: &Key,
+        rcode: Rcode,
+        error: ExtendedError,
+        lifetime: Duration,
+        now: Instant,
+    ) -> Self {
+        let mut wire = Vec::with_capacity(16 + key.name().len());
+        wire.extend_from_slice(&[0, 0]);
+        wire.extend_from_slice(&(flag::QR | rcode.0 & flag::RCODE).to_be_bytes());
+        wire.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+        wire.extend_from_slice(key.name());
+        wire.extend_from_slice(&key.rtype().to_be_bytes());
+        wire.extend_from_slice(&CLASS_IN.to_be_bytes());
+        Self {
+            cuts: Cuts {
+                question_end: wire.len(),
+                additional_at: wire.len(),
+            },
+            ttls: Box::new([]),
+            wire: wire.into(),
+            error: Some(Box::new(error)),
+            stored: now,
+            lifetime,
+        }
+    }
+
+    /// Whether it may be used at `now`.
+    pub(crate) fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.stored) < self.lifetime
+    }
+
+    /// Whole seconds since it was stored.
+    pub(crate) fn age(&self, now: Instant) -> u32 {
+        seconds(now.saturating_duration_since(self.stored))
+    }
+
+    /// Lends it to be copied into an answer.
+    pub(crate) fn kept(&self) -> Kept<'_> {
+        Kept {
+            wire: &self.wire,
+            ttls: &self.ttls,
+            cuts: self.cuts,
+            error: self.error.as_deref(),
+        }
+    }
+
+    /// Its response code.
+    pub(crate) fn rcode(&self) -> Rcode {
+        header_rcode(&self.wire)
+    }
+
+    /// Why there is no answer, when there is none.
+    pub(crate) fn error(&self) -> Option<&ExtendedError> {
+        self.error.as_deref()
+    }
+
+    /// The message, its TTLs aged, to be made part of another answer.
+    pub(crate) fn aged(&self, now: Instant) -> Vec<u8> {
+        let age = self.age(now);
+        let mut wire = self.wire.to_vec();
+        age_ttls(&mut wire, &self.ttls, age);
+        wire
+    }
+
+    /// The bytes that it takes, its own bookkeeping included.
+    pub(crate) fn bytes(&self) -> usize {
+        let error = self
+            .error
+            .as_ref()
+            .map_or(0, |error| size_of::<ExtendedError>() + error.text.len());
+        size_of::<Self>() + self.wire.len() + self.ttls.len() * size_of::<u16>() + error
+    }
+}
+
+/// For how many seconds a denial may be used (RFC 2308 §5): the lesser of the
+/// SOA's TTL and its MINIMUM; not at all without an SOA. `None` when `response`
+/// denies nothing.
+fn denial_ttl(response: &Response, limits: Limits) -> Option<u32> {
+    if response.rcode() == Rcode::NOERROR && response.answers_its_type() {
+        return None;
+    }
+    let Some(soa) = response.soa() else {
+        return Some(0);
+    };
+    let ttl = soa.ttl(response.wire());
+    Some(
+        ttl.min(response.soa_minimum(soa))
+            .min(seconds(limits.negative)),
+    )
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::wire::edns::ErrorCode;
+    use crate::wire::record::tests::{a, cname, response, soa};
+    use hickory_proto::op::{Edns, Message, ResponseCode};
+    use std::sync::Arc;
+
+    const LIMITS: Limits = Limits {
+        positive: Duration::from_secs(1_000),
+        negative: Duration::from_secs(100),
+    };
+
+    pub(crate) fn failure(key: &Key, rcode: Rcode, seconds: u64, now: Instant) -> Arc<Entry> {
+        let error = ExtendedError::new(ErrorCode::Other, "test");
+        Arc::new(Entry::failure(
+            key,
+            rcode,
+            error,
+            Duration::from_secs(seconds),
+            now,
+        ))
+    }
+
+    fn entry(now: Instant, change: impl FnOnce(&mut Message)) -> Entry {
+        let response = Response::parse(response(change)).unwrap();
+        Entry::of(Judged::insecure_by_configuration(response), LIMITS, now)
+    }
+
+    /// Seconds for which it stays fresh.
+    fn lifetime(entry: &Entry, now: Instant) -> u64 {
+        (0..5_000)
+            .find(|second| !entry.is_fresh(now + Duration::from_secs(*second)))
+            .unwrap()
+    }
+
+    #[test]
+    fn an_answer_lives_as_long_as_its_shortest_ttl() {
+        let now = Instant::now();
+        let entry = entry(now, |message| {
+            message.add_answer(cname("www.example.", 40, "b.example."));
+            message.add_answer(a("b.example.", 30, 1));
+            message.add_authority(soa("example.", 50, 5));
+        });
+        assert_eq!(lifetime(&entry, now), 30);
+    }
+
+    #[test]
+    fn ttls_are_brought_within_the_limit() {
+        let now = Instant::now();
+        let entry = entry(now, |message| {
+            message.add_answer(a("www.example.", 100_000, 1));
+        });
+        assert_eq!(lifetime(&entry, now), 1_000);
+        let message = Message::from_vec(&entry.aged(now)).unwrap();
+        assert_eq!(message.answers[0].ttl, 1_000);
+        let message = Message::from_vec(&entry.aged(now + Duration::from_secs(10))).unwrap();
+        assert_eq!(message.answers[0].ttl, 990);
+    }
+
+    #[test]
+    fn a_denial_lives_as_long_as_the_soa_says_and_says_so() {
+        let now = Instant::now();
+        for (ttl, minimum, expected) in [(60, 5, 5), (5, 60, 5), (500, 500, 100), (60, 0, 0)] {
+            for rcode in [ResponseCode::NoError, ResponseCode::NXDomain] {
+                let entry = entry(now, |message| {
+                    message.metadata.response_code = rcode;
+                    message.add_authority(soa("example.", ttl, minimum));
+                });
+                assert_eq!(lifetime(&entry, now), expected);
+                let message = Message::from_vec(&entry.aged(now)).unwrap();
+                assert_eq!(u64::from(message.authorities[0].ttl), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_denial_at_the_end_of_a_chain_lives_no_longer_than_the_chain() {
+        let now = Instant::now();
+        let entry = entry(now, |message| {
+            message.metadata.response_code = ResponseCode::NXDomain;
+            message.add_answer(cname("www.example.", 3, "b.example."));
+            message.add_authority(soa("example.", 60, 60));
+        });
+        assert_eq!(lifetime(&entry, now), 3);
+    }
+
+    #[test]
+    fn a_denial_without_soa_is_not_kept() {
+        let now = Instant::now();
+        let entry = entry(now, |message| {
+            message.metadata.response_code = ResponseCode::NXDomain;
+        });
+        assert!(!entry.is_fresh(now));
+    }
+
+    #[test]
+    fn options_of_the_hop_are_not_kept() {
+        let now = Instant::now();
+        let entry = entry(now, |message| {
+            message.add_answer(a("www.example.", 60, 1));
+            message.set_edns(Edns::new());
+        });
+        assert!(Message::from_vec(&entry.aged(now)).unwrap().edns.is_none());
+        assert_eq!(entry.ttls.len(), 1);
+    }
+
+    #[test]
+    fn a_failure_is_a_whole_message() {
+        let now = Instant::now();
+        let key = Key::new(b"\x01a\0", 1, false, false);
+        let entry = failure(&key, Rcode::SERVFAIL, 1, now);
+        let message = Message::from_vec(&entry.aged(now)).unwrap();
+        assert_eq!(message.metadata.response_code, ResponseCode::ServFail);
+        assert_eq!(message.queries.len(), 1);
+    }
+}

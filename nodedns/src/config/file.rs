@@ -1,0 +1,405 @@
+//! What `nodedns.yml` may say. `control` writes it with these very types.
+//!
+//! A field of a feature that does not exist is refused like any unknown field:
+//! nothing that a person wrote is silently without effect.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::time::Duration;
+
+use daemon::config_file::{ConfigError, Document, text};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::{self, Config, Forward, Name};
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Addresses on which clients ask, over UDP and TCP. Default: port 53 on
+    /// every address of the machine, IPv4 and IPv6. On a node where something
+    /// else holds port 53 of one address, name the others.
+    #[serde(default = "default_listen")]
+    pub listen: Vec<SocketAddr>,
+    /// The address for `/metrics`, `/healthz` and `/readyz`. Default:
+    /// `0.0.0.0:9253`, so that Prometheus reaches it; it shows counters only.
+    #[serde(default = "default_admin")]
+    pub admin: SocketAddr,
+    /// Threads that answer, 1 to 64. Default: 1, which answers more than a
+    /// node's pods ask; each takes a share of the queries by the kernel's choice.
+    #[serde(default = "default_workers")]
+    pub workers: usize,
+    /// The zones; the longest name wins. Names in none of them are refused, for
+    /// nodedns does not recurse yet: a zone `.` takes them all.
+    pub zones: Vec<Zone>,
+    /// The cache.
+    #[serde(default)]
+    pub cache: Cache,
+}
+
+/// A name, all names below it, and the servers that know about them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Zone {
+    /// The zone's name, as in `cluster.local.`; the final dot may be left out.
+    #[serde(deserialize_with = "name_from_text", serialize_with = "as_text")]
+    pub name: Name,
+    /// The servers that are asked, as in `tcp://10.96.0.10`: `udp://` (default)
+    /// or `tcp://`, an IP address, and a port (default 53). The fastest that
+    /// answers is preferred, the others are there when it does not.
+    #[serde(deserialize_with = "forwards", serialize_with = "as_texts")]
+    pub forward: Vec<Forward>,
+    /// Whether signatures must be right. Only `false`, the default, is possible
+    /// yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub validate: bool,
+}
+
+/// How much is kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// Memory for answers, 1MiB to 64GiB. Default: `64MiB`, some 200,000 names.
+    /// Too little costs hits, never correctness.
+    pub size: Size,
+    /// The longest that an answer is used, whatever its TTL says, 1s to 168h.
+    /// Default: `24h`.
+    #[serde(with = "daemon::duration::serde")]
+    pub max_ttl: Duration,
+    /// The longest that "no such name" is used, 1s to 24h. Default: `1h`. In
+    /// every zone but `.` it is 5 s at most: a Service that is made a moment
+    /// after somebody asked for it must be seen.
+    #[serde(with = "daemon::duration::serde")]
+    pub max_negative_ttl: Duration,
+}
+
+/// A number of bytes, written `64MiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub usize);
+
+impl File {
+    /// The configuration that `document` describes.
+    ///
+    /// # Errors
+    /// Something in it is wrong; the error names the line.
+    pub fn check(document: &Document) -> Result<Config, ConfigError> {
+        document
+            .parse::<Self>()?
+            .into_config(|field, message| document.error_at(field, message))
+    }
+
+    /// The one conversion; `error` makes an error about a field.
+    fn into_config<E>(self, error: impl Fn(&str, String) -> E) -> Result<Config, E> {
+        if self.listen.is_empty() {
+            return Err(error("listen", "name at least one address".to_owned()));
+        }
+        for (at, address) in self.listen.iter().enumerate() {
+            if self.listen[..at].contains(address) {
+                return Err(error(
+                    &format!("listen[{at}]"),
+                    format!("{address} is there twice"),
+                ));
+            }
+        }
+        let workers = NonZeroUsize::new(self.workers).filter(|workers| workers.get() <= 64);
+        let Some(workers) = workers else {
+            return Err(error("workers", "must be from 1 to 64".to_owned()));
+        };
+        if self.zones.is_empty() {
+            return Err(error(
+                "zones",
+                "name at least one zone; `.` takes all names".to_owned(),
+            ));
+        }
+        for (at, zone) in self.zones.iter().enumerate() {
+            let field = |name: &str| format!("zones[{at}].{name}");
+            if self.zones[..at].iter().any(|other| other.name == zone.name) {
+                return Err(error(
+                    &field("name"),
+                    format!("zone {} is there twice", zone.name),
+                ));
+            }
+            if zone.validate {
+                return Err(error(
+                    &field("validate"),
+                    "answers cannot be validated yet; say `validate: false`, and know that a forged answer is not noticed"
+                        .to_owned(),
+                ));
+            }
+            if zone.forward.is_empty() {
+                return Err(error(
+                    &field("forward"),
+                    "name at least one server, for nodedns does not recurse yet".to_owned(),
+                ));
+            }
+            for (server, forward) in zone.forward.iter().enumerate() {
+                let field = field(&format!("forward[{server}]"));
+                if zone.forward[..server].contains(forward) {
+                    return Err(error(&field, format!("{forward} is there twice")));
+                }
+                if self.listen.iter().any(|own| reaches(*own, forward.address)) {
+                    return Err(error(
+                        &field,
+                        format!("{forward} is nodedns itself, which would ask itself for ever"),
+                    ));
+                }
+            }
+        }
+        let cache = self.cache;
+        for (field, value, most) in [
+            ("cache.max_ttl", cache.max_ttl, WEEK),
+            ("cache.max_negative_ttl", cache.max_negative_ttl, DAY),
+        ] {
+            if !(Duration::from_secs(1)..=most).contains(&value) {
+                let most = daemon::duration::format(most);
+                return Err(error(field, format!("must be from 1s to {most}")));
+            }
+        }
+        if !(Size(1 << 20)..=Size(64 << 30)).contains(&cache.size) {
+            return Err(error("cache.size", "must be from 1MiB to 64GiB".to_owned()));
+        }
+        Ok(Config {
+            listen: self.listen,
+            admin: self.admin,
+            workers,
+            zones: self
+                .zones
+                .into_iter()
+                .map(|zone| config::Zone {
+                    name: zone.name,
+                    forward: zone.forward,
+                })
+                .collect(),
+            cache: config::Cache {
+                size: cache.size.0,
+                max_ttl: cache.max_ttl,
+                max_negative_ttl: cache.max_negative_ttl,
+            },
+        })
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            size: Size(64 << 20),
+            max_ttl: DAY,
+            max_negative_ttl: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// Whether a packet to `server` surely arrives at our own socket `own`.
+fn reaches(own: SocketAddr, server: SocketAddr) -> bool {
+    let same = own.ip() == server.ip();
+    let wildcard =
+        own.ip().is_unspecified() && own.is_ipv4() == server.is_ipv4() && server.ip().is_loopback();
+    own.port() == server.port() && (same || wildcard)
+}
+
+/// The largest binary unit that divides it: `64MiB`, `1000B`.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, bytes) = UNITS
+            .into_iter()
+            .find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes))
+            .unwrap_or(("B", 1));
+        write!(f, "{}{unit}", self.0 / bytes)
+    }
+}
+
+impl FromStr for Size {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        let error = || SizeError(text.to_owned());
+        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
+        let (number, unit) = text.split_at(digits);
+        let (_, bytes) = UNITS
+            .into_iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(error)?;
+        number
+            .parse::<usize>()
+            .ok()
+            .and_then(|number| number.checked_mul(bytes))
+            .map(Self)
+            .ok_or_else(error)
+    }
+}
+
+/// A text that is no size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a size; write a number and one of B, KiB, MiB, GiB, as in `64MiB`")]
+pub struct SizeError(String);
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer, str::parse)
+    }
+}
+
+fn name_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+    text(deserializer, Name::from_text)
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn forwards<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Forward>, D::Error> {
+    struct Text(Forward);
+
+    impl<'de> Deserialize<'de> for Text {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            text(deserializer, str::parse).map(Self)
+        }
+    }
+
+    let texts = Vec::<Text>::deserialize(deserializer)?;
+    Ok(texts.into_iter().map(|text| text.0).collect())
+}
+
+fn as_texts<S: Serializer>(forwards: &[Forward], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(forwards.iter().map(ToString::to_string))
+}
+
+fn default_listen() -> Vec<SocketAddr> {
+    vec![
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 53),
+        SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 53),
+    ]
+}
+
+fn default_admin() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9253)
+}
+
+const fn default_workers() -> usize {
+    1
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
+const UNITS: [(&str, usize); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const WHOLE: &str = r#"
+listen: ["0.0.0.0:53", "[::]:53"]
+admin: "0.0.0.0:9253"
+workers: 2
+zones:
+- {name: cluster.local., forward: ["tcp://10.96.0.10"], validate: false}
+- {name: ., forward: ["192.0.2.53", "tcp://[2001:db8::53]:5353"]}
+cache: {size: 64MiB, max_ttl: 24h}
+"#;
+
+    fn check(yaml: &str) -> Result<Config, String> {
+        File::check(&Document::new(Path::new("nodedns.yml"), yaml))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_whole_file_is_read() {
+        let config = check(WHOLE).unwrap();
+        assert_eq!(config.listen.len(), 2);
+        assert_eq!(config.workers.get(), 2);
+        assert_eq!(config.zones[0].name.to_string(), "cluster.local.");
+        assert!(config.zones[1].is_root());
+        assert_eq!(config.cache.size, 64 << 20);
+    }
+
+    #[test]
+    fn zones_alone_are_enough() {
+        let config = check("zones: [{name: ., forward: [192.0.2.53]}]").unwrap();
+        assert_eq!(config.listen, default_listen());
+        assert_eq!(config.admin, default_admin());
+        assert_eq!(config.workers.get(), 1);
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let document = Document::new(Path::new("f"), WHOLE);
+        let file: File = document.parse().unwrap();
+        let yaml = daemon::config_file::to_yaml(&file).unwrap();
+        let again: File = Document::new(Path::new("f"), &yaml).parse().unwrap();
+        assert_eq!(again, file);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_line_and_way_out() {
+        let zone = "zones: [{name: ., forward: [192.0.2.53]}]\n";
+        for (yaml, part) in [
+            ("zones: []", "name at least one zone"),
+            ("{}", "missing field `zones`"),
+            ("zones: [{name: ., forward: []}]", "does not recurse yet"),
+            ("zones: [{name: .}]", "missing field `forward`"),
+            (
+                "zones:\n- name: .\n  forward: [192.0.2.53]\n  validate: true",
+                "nodedns.yml:4:13: zones[0].validate: answers cannot be validated yet",
+            ),
+            (
+                "zones:\n- name: .\n  forward: [\"tls://192.0.2.53\"]",
+                "nodedns.yml:3:13: zones[0].forward[0]: tls:// is not supported yet",
+            ),
+            (
+                "zones:\n- name: .\n  authoritative: [192.0.2.53]",
+                "unknown field `authoritative`",
+            ),
+            (
+                "zones: [{name: a, forward: [192.0.2.53]}, {name: A., forward: [192.0.2.53]}]",
+                "zone a. is there twice",
+            ),
+            (
+                "zones: [{name: a..b, forward: [192.0.2.53]}]",
+                "is not a domain name",
+            ),
+            (
+                "zones: [{name: ., forward: [192.0.2.53, \"udp://192.0.2.53:53\"]}]",
+                "is there twice",
+            ),
+            (
+                "zones: [{name: ., forward: [127.0.0.1]}]",
+                "is nodedns itself",
+            ),
+            (&format!("{zone}validation: enforce"), "unknown field"),
+            (&format!("{zone}workers: 0"), "must be from 1 to 64"),
+            (&format!("{zone}listen: []"), "name at least one address"),
+            (&format!("{zone}listen: [eth0]"), "listen[0]"),
+            (&format!("{zone}cache: {{size: 64}}"), "size"),
+            (&format!("{zone}cache: {{size: 64MB}}"), "is not a size"),
+            (&format!("{zone}cache: {{size: 1KiB}}"), "from 1MiB"),
+            (&format!("{zone}cache: {{max_ttl: 0s}}"), "from 1s to"),
+        ] {
+            let error = check(yaml).unwrap_err();
+            assert!(error.contains(part), "{yaml}\n{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_read_back() {
+        for text in ["64MiB", "1GiB", "1000B", "3KiB"] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+        for text in ["", "64", "MiB", "-1B", "99999999999999999999B"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+}

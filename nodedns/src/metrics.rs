@@ -1,0 +1,231 @@
+//! Every metric of nodedns: its name, help and labels. The README's table says
+//! the same to operators.
+//!
+//! Labels are bounded: response codes from a closed list, servers from the
+//! configuration; never a client or a name. Handles are made once, so that the
+//! hot path only adds.
+
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+
+use crate::config::Forward;
+use crate::wire::Rcode;
+use crate::wire::patch::Transport;
+
+/// The counters of the ways in, the answers and the cache.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    queries: [Counter; 2],
+    answers: Vec<(Rcode, Counter)>,
+    other_answers: Counter,
+    hits: Counter,
+    misses: Counter,
+    /// Questions that waited for the answer to the same question of another.
+    pub(crate) coalesced: Counter,
+    /// Answers cut to fit, TC set.
+    pub(crate) truncated: Counter,
+    unanswered: [Counter; 4],
+    /// TCP connections of clients, open now.
+    pub(crate) tcp_connections: Gauge,
+    /// TCP connections closed at once, for too many were open.
+    pub(crate) tcp_refused: Counter,
+    /// Tasks that ended in a panic.
+    pub(crate) panics: Counter,
+}
+
+/// Why a packet got no answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unanswered {
+    /// It was no query.
+    NotAQuery = 0,
+    /// Too many questions were waiting for servers.
+    TooBusy = 1,
+    /// The socket's buffer was full, or the way back is gone.
+    SendFailed = 2,
+    /// The client closed its connection before.
+    ClientGone = 3,
+}
+
+impl Metrics {
+    /// Describes all metrics, and makes the handles.
+    pub(crate) fn new() -> Self {
+        describe();
+        Self {
+            queries: ["udp", "tcp"].map(|transport| counter!(QUERIES, "transport" => transport)),
+            answers: ANSWER_CODES
+                .map(|rcode| (rcode, counter!(ANSWERS, "rcode" => rcode.name())))
+                .into(),
+            other_answers: counter!(ANSWERS, "rcode" => "other"),
+            hits: counter!(LOOKUPS, "result" => "hit"),
+            misses: counter!(LOOKUPS, "result" => "miss"),
+            coalesced: counter!(COALESCED),
+            truncated: counter!(TRUNCATED),
+            unanswered: ["not_a_query", "too_busy", "send_failed", "client_gone"]
+                .map(|reason| counter!(UNANSWERED, "reason" => reason)),
+            tcp_connections: gauge!(TCP_CONNECTIONS),
+            tcp_refused: counter!(TCP_REFUSED),
+            panics: counter!(PANICS),
+        }
+    }
+
+    /// A packet arrived.
+    pub(crate) fn query(&self, transport: Transport) {
+        self.queries[match transport {
+            Transport::Udp => 0,
+            Transport::Tcp => 1,
+        }]
+        .increment(1);
+    }
+
+    /// An answer was made.
+    pub(crate) fn answer(&self, rcode: Rcode) {
+        self.answers
+            .iter()
+            .find(|(code, _)| *code == rcode)
+            .map_or(&self.other_answers, |(_, counter)| counter)
+            .increment(1);
+    }
+
+    /// The cache was asked.
+    pub(crate) fn lookup(&self, hit: bool) {
+        if hit { &self.hits } else { &self.misses }.increment(1);
+    }
+
+    /// A packet got no answer.
+    pub(crate) fn unanswered(&self, reason: Unanswered) {
+        self.unanswered[reason as usize].increment(1);
+    }
+}
+
+/// The gauges of the cache, set from time to time.
+#[derive(Clone)]
+pub(crate) struct CacheMetrics {
+    entries: Gauge,
+    bytes: Gauge,
+    evictions: Counter,
+}
+
+impl CacheMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: gauge!(CACHE_ENTRIES),
+            bytes: gauge!(CACHE_BYTES),
+            evictions: counter!(CACHE_EVICTIONS),
+        }
+    }
+
+    /// Shows how full the cache is.
+    pub(crate) fn set(&self, usage: crate::cache::Usage) {
+        self.entries.set(usage.entries as f64);
+        self.bytes.set(usage.bytes as f64);
+        self.evictions.absolute(usage.evicted);
+    }
+}
+
+/// The metrics of one server that is asked.
+#[derive(Clone)]
+pub(crate) struct ServerMetrics {
+    answered: Counter,
+    rejected: Counter,
+    network_error: Counter,
+    late: Counter,
+    /// Replies that were not believed.
+    pub(crate) ignored: Counter,
+    seconds: Histogram,
+}
+
+impl ServerMetrics {
+    pub(crate) fn new(server: Forward) -> Self {
+        let server = server.to_string();
+        let outcome =
+            |outcome| counter!(UPSTREAM, "server" => server.clone(), "outcome" => outcome);
+        Self {
+            answered: outcome("answered"),
+            rejected: outcome("rejected"),
+            network_error: outcome("network_error"),
+            late: outcome("late"),
+            ignored: counter!(UPSTREAM_IGNORED, "server" => server.clone()),
+            seconds: histogram!(UPSTREAM_SECONDS, "server" => server),
+        }
+    }
+
+    /// A usable answer came after that time.
+    pub(crate) fn answered(&self, after: Duration) {
+        self.answered.increment(1);
+        self.seconds.record(after.as_secs_f64());
+    }
+
+    /// The server answered with a code that is no answer.
+    pub(crate) fn rejected(&self) {
+        self.rejected.increment(1);
+    }
+
+    /// The server could not be reached, or closed the connection.
+    pub(crate) fn network_error(&self) {
+        self.network_error.increment(1);
+    }
+
+    /// The server did not answer before the next one was asked, too.
+    pub(crate) fn late(&self) {
+        self.late.increment(1);
+    }
+}
+
+fn describe() {
+    describe_counter!(QUERIES, "Packets from clients");
+    describe_counter!(ANSWERS, "Answers, by response code");
+    describe_counter!(LOOKUPS, "Questions that the cache was asked");
+    describe_counter!(
+        COALESCED,
+        "Questions that waited for the answer to the same question"
+    );
+    describe_counter!(TRUNCATED, "Answers cut to fit the client, TC set");
+    describe_counter!(UNANSWERED, "Packets that got no answer, by reason");
+    describe_gauge!(TCP_CONNECTIONS, "TCP connections of clients");
+    describe_counter!(TCP_REFUSED, "TCP connections closed at once: too many");
+    describe_counter!(PANICS, "Tasks that ended in a panic: a bug each");
+    describe_gauge!(CACHE_ENTRIES, "Answers in the cache");
+    describe_gauge!(CACHE_BYTES, "Bytes that the cache takes");
+    describe_counter!(CACHE_EVICTIONS, "Answers that went before their time");
+    describe_counter!(
+        UPSTREAM,
+        "Questions to servers, by outcome; late: another was asked meanwhile"
+    );
+    describe_counter!(
+        UPSTREAM_IGNORED,
+        "Replies that were not believed: malformed, or not to our question"
+    );
+    describe_histogram!(UPSTREAM_SECONDS, "Time until a server's usable answer");
+}
+
+const QUERIES: &str = "nodedns_queries_total";
+const ANSWERS: &str = "nodedns_answers_total";
+const LOOKUPS: &str = "nodedns_cache_lookups_total";
+const COALESCED: &str = "nodedns_coalesced_total";
+const TRUNCATED: &str = "nodedns_truncated_total";
+const UNANSWERED: &str = "nodedns_unanswered_total";
+const TCP_CONNECTIONS: &str = "nodedns_tcp_connections";
+const TCP_REFUSED: &str = "nodedns_tcp_refused_total";
+const PANICS: &str = "nodedns_panics_total";
+const CACHE_ENTRIES: &str = "nodedns_cache_entries";
+const CACHE_BYTES: &str = "nodedns_cache_bytes";
+const CACHE_EVICTIONS: &str = "nodedns_cache_evictions_total";
+const UPSTREAM: &str = "nodedns_upstream_queries_total";
+const UPSTREAM_IGNORED: &str = "nodedns_upstream_ignored_total";
+const UPSTREAM_SECONDS: &str = "nodedns_upstream_seconds";
+
+/// The codes that have a series of their own.
+const ANSWER_CODES: [Rcode; 8] = [
+    Rcode::NOERROR,
+    Rcode::FORMERR,
+    Rcode::SERVFAIL,
+    Rcode::NXDOMAIN,
+    Rcode::NOTIMP,
+    Rcode::REFUSED,
+    Rcode::YXDOMAIN,
+    Rcode::BADVERS,
+];

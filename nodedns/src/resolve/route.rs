@@ -1,0 +1,140 @@
+//! Which zone has a name: the one with the longest name that the name ends in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::entry::Limits;
+use crate::config::{Config, Forward};
+use crate::upstream::Upstream;
+use crate::upstream::pool::Server;
+use crate::wire::name::suffixes;
+
+/// The zones of a configuration.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    by_name: HashMap<Box<[u8]>, Zone>,
+}
+
+/// A zone, ready to be asked.
+#[derive(Debug)]
+pub(crate) struct Zone {
+    /// Who is asked.
+    pub(crate) upstream: Upstream,
+    /// How long its answers are kept.
+    pub(crate) limits: Limits,
+}
+
+impl Routes {
+    /// The zones of `config`. Servers that several zones name are shared.
+    pub(crate) fn new(config: &Config) -> Self {
+        let mut servers: HashMap<Forward, Arc<Server>> = HashMap::new();
+        let by_name = config.zones.iter().map(|zone| {
+            let servers = zone.forward.iter().map(|forward| {
+                let server = servers
+                    .entry(*forward)
+                    .or_insert_with(|| Arc::new(Server::new(*forward)));
+                Arc::clone(server)
+            });
+            let negative = config.cache.max_negative_ttl;
+            let ready = Zone {
+                upstream: Upstream::new(zone.name.clone(), servers.collect()),
+                limits: Limits {
+                    positive: config.cache.max_ttl,
+                    negative: if zone.is_root() {
+                        negative
+                    } else {
+                        negative.min(INNER_NEGATIVE)
+                    },
+                },
+            };
+            (zone.name.as_wire().into(), ready)
+        });
+        Self {
+            by_name: by_name.collect(),
+        }
+    }
+
+    /// The zone of `name`, which is in lower case and wire form.
+    pub(crate) fn zone_of(&self, name: &[u8]) -> Option<&Zone> {
+        suffixes(name).find_map(|suffix| self.by_name.get(suffix))
+    }
+
+    /// Whether a zone at or below `top` has `name`: then it was configured on
+    /// purpose, and wins over what is built in for `top`.
+    pub(crate) fn is_within(&self, name: &[u8], top: &[u8]) -> bool {
+        suffixes(name)
+            .take_while(|suffix| suffix.len() >= top.len())
+            .any(|suffix| self.by_name.contains_key(suffix))
+    }
+}
+
+/// In a zone of one's own names come into being while somebody waits for them:
+/// a new Service must be seen within 5 s even if asked for before.
+const INNER_NEGATIVE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::config::file::File;
+    use crate::wire::name::Name;
+    use daemon::config_file::Document;
+    use std::path::Path;
+
+    pub(crate) fn routes(zones: &[&str]) -> Routes {
+        let zones: Vec<_> = zones
+            .iter()
+            .map(|name| format!("{{name: {name}, forward: [192.0.2.1]}}"))
+            .collect();
+        let yaml = format!("zones: [{}]", zones.join(", "));
+        let config = File::check(&Document::new(Path::new("f"), &yaml)).unwrap();
+        Routes::new(&config)
+    }
+
+    fn wire(name: &str) -> Vec<u8> {
+        Name::from_text(name).unwrap().as_wire().to_vec()
+    }
+
+    fn zone_of<'a>(routes: &'a Routes, name: &str) -> Option<&'a Zone> {
+        routes.zone_of(&wire(name))
+    }
+
+    #[test]
+    fn the_longest_name_wins() {
+        let routes = routes(&[".", "cluster.local", "inner.cluster.local"]);
+        let same = |name: &str, zone: &str| {
+            let (found, expected) = (zone_of(&routes, name), zone_of(&routes, zone));
+            std::ptr::eq(found.unwrap(), expected.unwrap())
+        };
+        assert!(same("a.b.cluster.local", "cluster.local"));
+        assert!(same("a.inner.cluster.local", "inner.cluster.local"));
+        assert!(same("notcluster.local", "."));
+        assert!(same("local", "."));
+        assert!(!same("cluster.local", "."));
+    }
+
+    #[test]
+    fn a_name_in_no_zone_has_none() {
+        let routes = routes(&["cluster.local"]);
+        assert!(zone_of(&routes, "example.com").is_none());
+        assert!(zone_of(&routes, "local").is_none());
+    }
+
+    #[test]
+    fn denials_of_inner_zones_are_kept_for_5_seconds() {
+        let routes = routes(&[".", "cluster.local"]);
+        let negative = |name| zone_of(&routes, name).unwrap().limits.negative;
+        assert_eq!(negative("a.cluster.local"), Duration::from_secs(5));
+        assert_eq!(negative("example.com"), Duration::from_secs(3_600));
+    }
+
+    #[test]
+    fn only_a_zone_at_or_below_a_built_in_name_wins_over_it() {
+        let top = wire("localhost");
+        let within = |zones: &[&str]| routes(zones).is_within(&wire("a.localhost"), &top);
+        assert!(!within(&["."]));
+        assert!(within(&["localhost"]));
+        assert!(within(&["a.localhost"]));
+        assert!(!within(&["b.localhost"]));
+    }
+}

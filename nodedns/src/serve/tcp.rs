@@ -1,0 +1,195 @@
+//! Queries in streams (RFC 7766): several at once on a connection, each answered
+//! as soon as its answer is there.
+//!
+//! ```text
+//! read ─► frame ─► answer ──hit──► write
+//!                    └──miss──► Misses ─► replies ─► write
+//! ```
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::shutdown::Drain;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{error, warn};
+
+use crate::answer::Outcome;
+use crate::metrics::Unanswered;
+use crate::serve::Service;
+use crate::wire::patch::Transport;
+use crate::wire::u16_at;
+
+/// Accepts connections until the drain starts, then lets those that are open
+/// finish what they asked.
+///
+/// # Errors
+/// The listener cannot be used.
+pub(crate) async fn serve(
+    listener: std::net::TcpListener,
+    service: Arc<Service>,
+    mut drain: Drain,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
+                    let connection = Connection::new(stream, Arc::clone(&service));
+                    connections.spawn(connection.run(drain.clone()));
+                }
+                Ok(_) => service.metrics.tcp_refused.increment(1),
+                Err(error) => {
+                    warn!(%error, "cannot accept; is the limit of open files too low?");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(ended) = connections.join_next(), if !connections.is_empty() => note(&service, ended),
+            () = drain.started() => break,
+        }
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        note(&service, ended);
+    }
+    Ok(())
+}
+
+fn note(service: &Service, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(panic) = ended {
+        error!(%panic, "a connection's task panicked: please report this");
+        service.metrics.panics.increment(1);
+    }
+}
+
+/// One client's connection.
+struct Connection {
+    stream: TcpStream,
+    service: Arc<Service>,
+    /// Bytes that have no whole query yet.
+    received: Vec<u8>,
+    /// Answers that wait to be written.
+    outgoing: Vec<u8>,
+    /// The answer that is being made.
+    out: Vec<u8>,
+    /// Misses without an answer.
+    waiting: usize,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, service: Arc<Service>) -> Self {
+        service.metrics.tcp_connections.increment(1);
+        Self {
+            stream,
+            service,
+            received: Vec::new(),
+            outgoing: Vec::new(),
+            out: Vec::new(),
+            waiting: 0,
+        }
+    }
+
+    /// Serves until the client closes, is silent for too long, or does not read;
+    /// or, once the drain has started, until what it asked is answered.
+    async fn run(mut self, mut drain: Drain) {
+        // Each miss has a place, so that no answer waits for one.
+        let (replies, mut answered) = mpsc::channel::<Vec<u8>>(MAX_WAITING);
+        let mut last_active = Instant::now();
+        let mut closing = false;
+        loop {
+            self.take_queries(&replies);
+            if self.write().await.is_err() || closing && self.waiting == 0 {
+                return;
+            }
+            let reads = !closing && self.waiting < MAX_WAITING;
+            tokio::select! {
+                Some(answer) = answered.recv() => {
+                    self.waiting -= 1;
+                    self.queue(&answer);
+                }
+                read = self.stream.read_buf(&mut self.received), if reads => match read {
+                    Ok(1..) => {}
+                    Ok(0) => closing = true,
+                    Err(_) => return,
+                },
+                () = sleep_until(last_active + IDLE), if self.waiting == 0 => return,
+                () = drain.started(), if !closing => closing = true,
+            }
+            last_active = Instant::now();
+        }
+    }
+
+    /// Answers every whole query that has been received, as far as misses have a
+    /// place.
+    fn take_queries(&mut self, replies: &mpsc::Sender<Vec<u8>>) {
+        let mut at = 0;
+        while self.waiting < MAX_WAITING
+            && let Some(length) = u16_at(&self.received, at)
+            && let Some(packet) = self.received.get(at + 2..at + 2 + usize::from(length))
+        {
+            at += 2 + packet.len();
+            match self.service.answer(&mut self.out, packet, Transport::Tcp) {
+                Outcome::Answer => queue(&mut self.outgoing, &self.out),
+                Outcome::Silence => {}
+                Outcome::Miss(miss) => {
+                    let replies = replies.clone();
+                    let found = self.service.find(miss, move |metrics, out| {
+                        if replies.try_send(out.to_vec()).is_err() {
+                            metrics.unanswered(Unanswered::ClientGone);
+                        }
+                    });
+                    match found {
+                        Ok(()) => self.waiting += 1,
+                        Err(out) => {
+                            self.service.metrics.unanswered(Unanswered::TooBusy);
+                            queue(&mut self.outgoing, &out);
+                        }
+                    }
+                }
+            }
+        }
+        self.received.drain(..at);
+    }
+
+    fn queue(&mut self, answer: &[u8]) {
+        queue(&mut self.outgoing, answer);
+    }
+
+    /// Writes what is queued. A client that does not read is given up.
+    async fn write(&mut self) -> io::Result<()> {
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
+        timeout(WRITE_TIMEOUT, self.stream.write_all(&self.outgoing))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??;
+        self.outgoing.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.service.metrics.tcp_connections.decrement(1);
+    }
+}
+
+/// Two bytes of length, then the answer.
+fn queue(outgoing: &mut Vec<u8>, answer: &[u8]) {
+    outgoing.extend_from_slice(&(answer.len() as u16).to_be_bytes());
+    outgoing.extend_from_slice(answer);
+}
+
+/// Connections on one address of one worker.
+const MAX_CONNECTIONS: usize = 4_096;
+/// Misses of one connection that wait at once; then reading waits.
+const MAX_WAITING: usize = 64;
+/// A connection on which nothing happens (RFC 7766 §6.2.3: "a few seconds").
+const IDLE: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

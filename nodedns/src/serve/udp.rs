@@ -1,0 +1,113 @@
+//! Queries in datagrams.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use daemon::shutdown::Drain;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use crate::answer::Outcome;
+use crate::metrics::{Metrics, Unanswered};
+use crate::serve::Service;
+use crate::sys::{self, Arrival, Datagram};
+use crate::wire::edns::UDP_SIZE;
+use crate::wire::patch::Transport;
+
+/// Serves one socket until the drain starts, then what is queued in it.
+///
+/// # Errors
+/// The socket's readiness cannot be told any more.
+pub(crate) async fn serve(
+    socket: std::net::UdpSocket,
+    service: Arc<Service>,
+    mut drain: Drain,
+) -> io::Result<()> {
+    let ipv6 = socket.local_addr()?.is_ipv6();
+    let mut port = Port {
+        socket: Arc::new(UdpSocket::from_std(socket)?),
+        ipv6,
+        service,
+        packet: vec![0; MAX_QUERY],
+        out: Vec::with_capacity(usize::from(UDP_SIZE)),
+    };
+    loop {
+        tokio::select! {
+            ready = port.socket.readable() => ready?,
+            () = drain.started() => break,
+        }
+        port.burst();
+        // Others of this worker have their turn between bursts.
+        tokio::task::yield_now().await;
+    }
+    while port.burst() {}
+    Ok(())
+}
+
+struct Port {
+    socket: Arc<UdpSocket>,
+    ipv6: bool,
+    service: Arc<Service>,
+    packet: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Port {
+    /// Serves up to [`BURST`] packets. True when there may be more.
+    fn burst(&mut self) -> bool {
+        for _ in 0..BURST {
+            let (socket, packet) = (&self.socket, &mut self.packet);
+            let received = socket.try_io(Interest::READABLE, || {
+                sys::receive(socket.as_ref(), packet, self.ipv6)
+            });
+            match received {
+                Ok(datagram) => self.serve(datagram),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // What an earlier answer ran into ("port unreachable").
+                Err(_) => {}
+            }
+        }
+        true
+    }
+
+    fn serve(&mut self, datagram: Datagram) {
+        let Datagram {
+            length,
+            from,
+            arrival,
+        } = datagram;
+        let metrics = &self.service.metrics;
+        // A datagram from port 0 cannot be answered, and is no client's.
+        if from.port() == 0 {
+            metrics.unanswered(Unanswered::NotAQuery);
+            return;
+        }
+        let packet = &self.packet[..length];
+        match self.service.answer(&mut self.out, packet, Transport::Udp) {
+            Outcome::Answer => send(metrics, &self.socket, &self.out, from, arrival),
+            Outcome::Silence => {}
+            Outcome::Miss(miss) => {
+                let socket = Arc::clone(&self.socket);
+                let found = self.service.find(miss, move |metrics, out| {
+                    send(metrics, &socket, out, from, arrival);
+                });
+                if let Err(out) = found {
+                    metrics.unanswered(Unanswered::TooBusy);
+                    send(metrics, &self.socket, &out, from, arrival);
+                }
+            }
+        }
+    }
+}
+
+/// Sends without waiting: when the socket is full the client asks again.
+fn send(metrics: &Metrics, socket: &UdpSocket, out: &[u8], to: SocketAddr, from: Option<Arrival>) {
+    if sys::send(socket, out, to, from).is_err() {
+        metrics.unanswered(Unanswered::SendFailed);
+    }
+}
+
+/// Queries are far shorter; what is cut off is answered with FORMERR.
+const MAX_QUERY: usize = 4_096;
+const BURST: usize = 64;

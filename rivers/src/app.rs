@@ -1,0 +1,178 @@
+//! The composition root: builds every part once, hands each what it needs, and stops them in order.
+
+use std::{io, net::TcpListener, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use daemon::{
+    admin, duration, exit::Failure, logging, metrics::Metrics, readiness::Readiness,
+    shutdown::Shutdown,
+};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{Admin, Config},
+    director::Director,
+    listen, metrics,
+    worker::{self, Farewell, Shared},
+};
+
+/// Runs rivers until a signal stops it.
+///
+/// # Errors
+/// It cannot start, or a part of it ended by itself.
+pub(crate) fn run(config: Config) -> Result<ExitCode, Failure> {
+    logging::init(&config.log).map_err(Failure::failed)?;
+    log_panics();
+    let recorder = Metrics::install();
+    metrics::describe();
+    raise_descriptor_limit();
+
+    let sockets = bind(&config).map_err(Failure::failed)?;
+    let readiness = Readiness::new();
+    if let Some(admin) = config.admin {
+        serve_admin(admin, readiness.clone(), recorder)?;
+    }
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+        .and_then(|runtime| runtime.block_on(serve(config, sockets, readiness)))
+        .map_err(Failure::failed)
+}
+
+async fn serve(
+    config: Config,
+    sockets: Vec<TcpListener>,
+    readiness: Readiness,
+) -> anyhow::Result<ExitCode> {
+    let mut shutdown = Shutdown::install().context("cannot listen for signals")?;
+    let listeners: Vec<_> = config.listeners.into_iter().map(Arc::new).collect();
+    let (director, events, snapshot) = Director::new(listeners.clone(), &readiness);
+    let mut director = tokio::spawn(director.run());
+
+    let (close, closing) = watch::channel(false);
+    let mut workers = config.workers.get();
+    let (sender, mut ended) = mpsc::channel(workers);
+    let shared = Shared {
+        listeners,
+        snapshot,
+        events,
+        drain: shutdown.drain(),
+        closing,
+        readiness: readiness.clone(),
+    };
+    for number in 0..workers {
+        let sockets = sockets
+            .iter()
+            .map(TcpListener::try_clone)
+            .collect::<io::Result<_>>();
+        let farewell = Farewell {
+            number,
+            sender: sender.clone(),
+        };
+        worker::spawn(
+            sockets.context("cannot share a socket")?,
+            shared.clone(),
+            farewell,
+        )
+        .context("cannot start a worker")?;
+    }
+    drop((shared, sockets));
+
+    tokio::select! {
+        signal = shutdown.signal() => info!(signal, "stopping: no more clients are accepted"),
+        _ = &mut director => bail!("the director ended by itself; the log says why"),
+        Some(number) = ended.recv() => {
+            bail!("worker {number} ended by itself; the log says why")
+        }
+    }
+    readiness.drain();
+    tokio::select! {
+        () = all(&mut ended, &mut workers) => return Ok(ExitCode::SUCCESS),
+        signal = shutdown.signal() => warn!(signal, "stopping at once"),
+        () = deadline(config.shutdown_timeout) => {
+            let after = config.shutdown_timeout.map(duration::format);
+            warn!(after, "closing the connections that are left");
+        }
+    }
+    close.send_replace(true);
+    if timeout(CLOSING, all(&mut ended, &mut workers))
+        .await
+        .is_err()
+    {
+        error!("a worker is stuck; leaving it behind");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until `left` workers have ended. Cancel safe.
+async fn all(ended: &mut mpsc::Receiver<usize>, left: &mut usize) {
+    while *left > 0 {
+        ended.recv().await;
+        *left -= 1;
+    }
+}
+
+async fn deadline(after: Option<Duration>) {
+    match after {
+        Some(after) => sleep(after).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn bind(config: &Config) -> Result<Vec<TcpListener>, listen::ListenError> {
+    config
+        .listeners
+        .iter()
+        .map(|listener| {
+            let socket = listen::bind(listener.listen)?;
+            // With port 0 the kernel has chosen one.
+            if let Ok(address) = socket.local_addr() {
+                info!(listener = listener.name, %address, upstreams = listener.upstreams.len(), "listening");
+            }
+            Ok(socket)
+        })
+        .collect()
+}
+
+fn serve_admin(admin: Admin, readiness: Readiness, metrics: Metrics) -> Result<(), Failure> {
+    match admin::serve(admin.address, admin::Endpoint { readiness, metrics }) {
+        Ok(server) => info!(address = %server.local_addr(), "admin endpoint"),
+        Err(error) if error.is_address_in_use() && !admin.required => {
+            warn!(%error, "going on without; `--admin IP:PORT` gives this process one of its own");
+        }
+        Err(error) => return Err(Failure::failed(error)),
+    }
+    Ok(())
+}
+
+/// A panic is a line in the log like any other, without a backtrace.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        let payload = panic.payload();
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        error!(at, message, "error in rivers; please report it");
+    }));
+}
+
+/// A connection needs two descriptors, and the usual soft limit is 1024.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// How long workers get to close their connections.
+const CLOSING: Duration = Duration::from_secs(2);

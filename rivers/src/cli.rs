@@ -1,0 +1,258 @@
+//! The command line: CKE's flags and the subcommands, into a [`Command`].
+//!
+//! CKE's rivers is written in Go, whose flags may begin with one dash or two; so may these.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::anyhow;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use daemon::{
+    exit::{self, Failure},
+    logging::{Format, Level},
+};
+
+use crate::config::{
+    Config, Invalid,
+    address::Address,
+    file::{self, AdminAddress},
+    listen::ListenAddress,
+};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Carry connections.
+    Run(Config),
+    /// Dial every upstream once.
+    Check(Config),
+    /// Print a completion script.
+    Completions(Shell),
+}
+
+impl Command {
+    /// Reads the command line, and the file that it names.
+    ///
+    /// # Errors
+    /// The inner one is what `main` returns: a request for help, or a mistake.
+    pub(crate) fn parse(
+        args: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, Result<ExitCode, Failure>> {
+        let cli: Cli = exit::parse(args.into_iter().map(with_two_dashes))?;
+        match cli.subcommand {
+            None => Ok(Self::Run(cli.options.config().map_err(Err)?)),
+            Some(Sub::Check(options)) => Ok(Self::Check(options.config().map_err(Err)?)),
+            Some(Sub::Completions { shell }) => Ok(Self::Completions(shell)),
+        }
+    }
+}
+
+/// Prints the completion script of `shell`.
+pub(crate) fn print_completions(shell: Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "rivers", &mut std::io::stdout());
+}
+
+/// `-flag` and `-flag=value` become `--flag` and `--flag=value`. The only short flags are of one letter.
+fn with_two_dashes(argument: OsString) -> OsString {
+    match argument.to_str().and_then(|text| text.strip_prefix('-')) {
+        Some(rest) if rest.len() > 1 && rest.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            format!("--{rest}").into()
+        }
+        _ => argument,
+    }
+}
+
+/// TCP load-balancer on each node, in front of the API servers and of etcd.
+///
+/// Clients on this node connect to --listen; each connection is carried to one of the --upstreams that
+/// accepts it. An upstream that is down, slow or gone costs a client a quarter of a second at most while
+/// another one answers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rivers",
+    version,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100,
+    after_help = EXAMPLES
+)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    subcommand: Option<Sub>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Validate the configuration and dial every upstream once; exit code 1 if one cannot be reached
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Box<Options>),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Configuration file, with one listener or several
+    ///
+    /// Default: /etc/rivers/rivers.yml when neither --listen nor --upstreams is given.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["listen", "upstreams", "check_interval", "dial_timeout", "dial_keep_alive"]
+    )]
+    config: Option<PathBuf>,
+    /// Where clients connect to: IP:PORT, or :PORT for every address of this host
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<ListenAddress>,
+    /// The servers, as HOST:PORT, separated by commas
+    #[arg(long, value_name = "ADDR,…", value_parser = addresses)]
+    upstreams: Option<Addresses>,
+    /// Time from one probe of an upstream to the next, 100ms to 5m [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
+    check_interval: Option<Duration>,
+    /// How long a client waits for some upstream to accept, 50ms to 5m [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
+    dial_timeout: Option<Duration>,
+    /// Silence after which a peer is asked for a sign of life, 1s to 1h [default: 15s]
+    #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
+    dial_keep_alive: Option<Duration>,
+    /// How long connections may go on after SIGTERM; 0: as long as they like [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
+    shutdown_timeout: Option<Duration>,
+    /// Address of /metrics, /healthz and /readyz, or `off` [default: 127.0.0.1:16480]
+    #[arg(long, value_name = "ADDR|off")]
+    admin: Option<AdminAddress>,
+    /// File to append the log to [default: standard error]
+    #[arg(long, value_name = "FILE")]
+    logfile: Option<PathBuf>,
+    /// The least important messages that are logged; `debug` has a line for each connection [default: info]
+    #[arg(long, value_name = "LEVEL", value_enum, hide_possible_values = false)]
+    loglevel: Option<Level>,
+    /// The form of log lines [default: plain]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    logformat: Option<Format>,
+}
+
+impl Options {
+    /// The configuration that these flags, or the file that they name, describe.
+    fn config(self) -> Result<Config, Failure> {
+        let by_flags = self.listen.is_some()
+            || self.upstreams.is_some()
+            || self.check_interval.is_some()
+            || self.dial_timeout.is_some()
+            || self.dial_keep_alive.is_some();
+        if by_flags {
+            return self.one_listener();
+        }
+        let path = match &self.config {
+            Some(path) => path.clone(),
+            None if PathBuf::from(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
+            None => {
+                return Err(Failure::usage(anyhow!(
+                    "--listen and --upstreams are missing, and there is no {DEFAULT_FILE}; {EXAMPLE}"
+                )));
+            }
+        };
+        let mut config = Config::load(&path)?;
+        if let Some(timeout) = self.shutdown_timeout {
+            config.shutdown_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+        }
+        if let Some(address) = self.admin {
+            config.admin = address.required();
+        }
+        config.log.level = self.loglevel.unwrap_or(config.log.level);
+        config.log.format = self.logformat.unwrap_or(config.log.format);
+        config.log.file = self.logfile.or(config.log.file);
+        Ok(config)
+    }
+
+    /// One listener, as CKE starts it. The same validation as for a file, in the words of flags.
+    fn one_listener(self) -> Result<Config, Failure> {
+        let missing = |flag| Failure::usage(anyhow!("{flag} is missing; {EXAMPLE}"));
+        let listener = file::Listener {
+            name: None,
+            listen: self.listen.ok_or_else(|| missing("--listen"))?,
+            upstreams: self.upstreams.ok_or_else(|| missing("--upstreams"))?.0,
+            balance: crate::config::Balance::default(),
+            dial_timeout: self.dial_timeout.unwrap_or_else(file::default_dial_timeout),
+            dial_keep_alive: self
+                .dial_keep_alive
+                .unwrap_or_else(file::default_dial_keep_alive),
+            health: self
+                .check_interval
+                .map_or_else(file::Health::default, |interval| file::Health {
+                    interval,
+                    ..file::Health::default()
+                }),
+        };
+        let file = file::File {
+            listeners: vec![listener],
+            admin: self.admin.unwrap_or_default(),
+            workers: None,
+            shutdown_timeout: self
+                .shutdown_timeout
+                .unwrap_or_else(file::default_shutdown_timeout),
+            log: file::Log {
+                level: self.loglevel.unwrap_or_default(),
+                format: self.logformat.unwrap_or_default(),
+                file: self.logfile,
+            },
+        };
+        let mut config = Config::try_from(file).map_err(|invalid| in_flags(&invalid))?;
+        // CKE runs a second rivers, for etcd, on the same node with flags that know no admin port.
+        if let Some(admin) = &mut config.admin {
+            admin.required = false;
+        }
+        Ok(config)
+    }
+}
+
+/// `listeners[0].dial_timeout` was given as `--dial-timeout`.
+fn in_flags(invalid: &Invalid) -> Failure {
+    let field = invalid.field.trim_start_matches("listeners[0].");
+    let flag = match field {
+        "health.interval" => "check-interval".to_owned(),
+        field if field.starts_with("upstreams") => "upstreams".to_owned(),
+        field => field.replace('_', "-"),
+    };
+    Failure::usage(anyhow!("--{flag}: {}", invalid.message))
+}
+
+/// A newtype, since clap has its own idea of a `Vec`.
+#[derive(Clone, Debug)]
+struct Addresses(Vec<Address>);
+
+fn addresses(text: &str) -> Result<Addresses, String> {
+    text.split(',')
+        .map(|part| part.trim().parse().map_err(|error| format!("{error}")))
+        .collect::<Result<_, _>>()
+        .map(Addresses)
+}
+
+const DEFAULT_FILE: &str = "/etc/rivers/rivers.yml";
+
+const EXAMPLE: &str =
+    "for example: rivers --listen 127.0.0.1:16443 --upstreams 10.0.0.1:6443,10.0.0.2:6443";
+
+const EXAMPLES: &str = "\
+Times are written as in Go: 250ms, 10s, 1m30s. Flags may begin with one dash or two.
+
+Examples:
+  rivers --listen 127.0.0.1:16443 --upstreams 10.0.0.1:6443,10.0.0.2:6443,10.0.0.3:6443
+  rivers --config /etc/rivers/rivers.yml --loglevel debug
+  rivers check --listen 127.0.0.1:16443 --upstreams 10.0.0.1:6443
+
+Exit codes: 0 stopped by a signal, 1 it could not run, 2 a flag or the file is wrong.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  rivers check
+  rivers check --config rivers.yml
+  rivers check --listen :16443 --upstreams 10.0.0.1:6443,10.0.0.2:6443";
+
+#[cfg(test)]
+mod tests;

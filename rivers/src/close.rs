@@ -1,0 +1,94 @@
+//! Why a connection ended, in words for log and metrics. What a peer does wrong is a value here, never an
+//! error of ours.
+
+use std::{fmt, io};
+
+/// One of the two sides of a relayed connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leg {
+    Client,
+    Upstream,
+}
+
+impl Leg {
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Upstream,
+            Self::Upstream => Self::Client,
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseReason {
+    /// Both sides said that they were done; this one first.
+    Finished(Leg),
+    /// This side reset the connection.
+    Reset(Leg),
+    /// This side was silent for too long; the kernel gave up on it.
+    TimedOut(Leg),
+    /// The client reset the connection while an upstream was still being dialled.
+    ClientLeft,
+    /// Every upstream was tried and failed.
+    NoUpstream,
+    /// No upstream accepted within `dial_timeout`.
+    DialTimedOut,
+    /// rivers had to stop, and `shutdown_timeout` was over.
+    Shutdown,
+}
+
+impl CloseReason {
+    /// A leg that failed with this error.
+    pub(crate) fn failed(leg: Leg, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable => Self::TimedOut(leg),
+            _ => Self::Reset(leg),
+        }
+    }
+
+    /// Whether both sides get a FIN; else what is left of the connection is reset, as one side was.
+    pub(crate) const fn is_orderly(self) -> bool {
+        matches!(self, Self::Finished(_) | Self::Shutdown)
+    }
+
+    /// The word for it, as the label `reason` and in the access log.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Finished(Leg::Client) => "client_finished",
+            Self::Finished(Leg::Upstream) => "upstream_finished",
+            Self::Reset(Leg::Client) => "client_reset",
+            Self::Reset(Leg::Upstream) => "upstream_reset",
+            Self::TimedOut(Leg::Client) => "client_timed_out",
+            Self::TimedOut(Leg::Upstream) => "upstream_timed_out",
+            Self::ClientLeft => "client_left",
+            Self::NoUpstream => "no_upstream",
+            Self::DialTimedOut => "dial_timed_out",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_and_reset_are_told_apart() {
+        let reason = |kind: io::ErrorKind| CloseReason::failed(Leg::Upstream, &kind.into());
+        assert_eq!(reason(io::ErrorKind::TimedOut).word(), "upstream_timed_out");
+        assert_eq!(
+            reason(io::ErrorKind::ConnectionReset).word(),
+            "upstream_reset"
+        );
+        assert_eq!(reason(io::ErrorKind::BrokenPipe).word(), "upstream_reset");
+    }
+}

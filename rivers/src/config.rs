@@ -1,0 +1,279 @@
+//! What rivers runs on: values that can only be right. [`mod@file`] is what people may write; the conversion
+//! from it, here, is the only validation.
+
+pub mod address;
+pub mod file;
+pub mod listen;
+
+use std::{
+    collections::HashSet, fmt, net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::Path,
+    thread::available_parallelism, time::Duration,
+};
+
+use daemon::{
+    config_file::{ConfigError, Document},
+    duration, logging,
+};
+use serde::Deserialize;
+
+use self::{
+    address::{Address, Host},
+    listen::ListenAddress,
+};
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// At least one; names and addresses are distinct.
+    pub listeners: Vec<Listener>,
+    /// The admin endpoint, if there is to be one.
+    pub admin: Option<Admin>,
+    /// Threads that carry connections, 1 to 64.
+    pub workers: NonZeroUsize,
+    /// How long connections may go on once rivers has to stop; `None`: as long as they like.
+    pub shutdown_timeout: Option<Duration>,
+    /// What is logged, how and where.
+    pub log: logging::Options,
+}
+
+/// The endpoint for `/metrics`, `/healthz` and `/readyz`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether an address that is taken ends the program; else it goes on without.
+    pub required: bool,
+}
+
+/// One listening address and its upstreams.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// What it is called in logs and metrics.
+    pub name: String,
+    /// Where clients connect to.
+    pub listen: ListenAddress,
+    /// At least one, all distinct.
+    pub upstreams: Vec<Address>,
+    /// How a connection chooses among healthy upstreams.
+    pub balance: Balance,
+    /// How long a client waits for some upstream to accept; 50 ms to 5 min.
+    pub dial_timeout: Duration,
+    /// The silence after which a peer is asked for a sign of life; 1 s to 1 h.
+    pub keepalive: Duration,
+    /// How upstreams are judged.
+    pub health: Health,
+}
+
+/// How a connection chooses among healthy upstreams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// The one with fewer connections of two random ones.
+    #[default]
+    LeastLoaded,
+    /// Any.
+    Random,
+    /// Each in turn, counted by worker.
+    RoundRobin,
+}
+
+impl Balance {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::LeastLoaded, Self::Random, Self::RoundRobin];
+}
+
+/// How upstreams are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Time from probe to probe; 100 ms to 5 min.
+    pub interval: Duration,
+    /// How long a probe may take; 50 ms to 1 min.
+    pub timeout: Duration,
+    /// Good probes in a row that bring back one that is down; at least 1.
+    pub rise: u32,
+    /// Bad probes in a row after which one is down; at least 1.
+    pub fall: u32,
+}
+
+impl Default for Health {
+    /// A server that hangs is down after 3 s at most: a second until the next probe, twice a second for
+    /// its time-out.
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 2,
+        }
+    }
+}
+
+/// A value that makes no sense, and where it was written: `listeners[0].dial_timeout`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The field, as [`Document::error_at`] takes it.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl Invalid {
+    fn new(field: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self {
+            field: field.into(),
+            message: message.to_string(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// It cannot be read, is not as [`file::File`] wants it, or holds a value that makes no sense; with
+    /// line and column.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let document = Document::read(path)?;
+        Self::try_from(document.parse::<file::File>()?)
+            .map_err(|invalid| document.error_at(&invalid.field, invalid.message))
+    }
+}
+
+impl TryFrom<file::File> for Config {
+    type Error = Invalid;
+
+    fn try_from(file: file::File) -> Result<Self, Invalid> {
+        if file.listeners.is_empty() {
+            return Err(Invalid::new("listeners", "must name at least one listener"));
+        }
+        let listeners = file
+            .listeners
+            .into_iter()
+            .enumerate()
+            .map(|(index, listener)| Listener::from_file(listener, &format!("listeners[{index}]")))
+            .collect::<Result<Vec<_>, _>>()?;
+        refuse_duplicates(&listeners)?;
+        Ok(Self {
+            listeners,
+            admin: file.admin.required(),
+            workers: file
+                .workers
+                .map_or_else(|| Ok(default_workers()), workers)?,
+            shutdown_timeout: Some(file.shutdown_timeout).filter(|timeout| !timeout.is_zero()),
+            log: logging::Options {
+                level: file.log.level,
+                format: file.log.format,
+                file: file.log.file,
+            },
+        })
+    }
+}
+
+impl Listener {
+    fn from_file(file: file::Listener, at: &str) -> Result<Self, Invalid> {
+        let name = file.name.unwrap_or_else(|| file.listen.to_string());
+        if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
+            let message = "must be 1 to 63 characters, none of them control characters";
+            return Err(Invalid::new(format!("{at}.name"), message));
+        }
+        if file.upstreams.is_empty() {
+            let message = "must name at least one server, as HOST:PORT";
+            return Err(Invalid::new(format!("{at}.upstreams"), message));
+        }
+        let mut seen = HashSet::new();
+        for (index, upstream) in file.upstreams.iter().enumerate() {
+            let field = || format!("{at}.upstreams[{index}]");
+            if !seen.insert(upstream) {
+                let message = format!("{upstream} is named twice; name each server once");
+                return Err(Invalid::new(field(), message));
+            }
+            if let Host::Ip(ip) = upstream.host
+                && file.listen.takes(SocketAddr::new(ip, upstream.port))
+            {
+                let message =
+                    format!("{upstream} is this listener itself; name the servers behind it");
+                return Err(Invalid::new(field(), message));
+            }
+        }
+        let duration = |field: &str, value, range| between(&format!("{at}.{field}"), value, range);
+        let count = |field: &str, value: u32| match value {
+            1..=100 => Ok(value),
+            _ => Err(Invalid::new(
+                format!("{at}.{field}"),
+                "must be between 1 and 100",
+            )),
+        };
+        Ok(Self {
+            dial_timeout: duration("dial_timeout", file.dial_timeout, DIAL_TIMEOUT)?,
+            keepalive: duration("dial_keep_alive", file.dial_keep_alive, KEEPALIVE)?,
+            health: Health {
+                interval: duration("health.interval", file.health.interval, INTERVAL)?,
+                timeout: duration("health.timeout", file.health.timeout, TIMEOUT)?,
+                rise: count("health.rise", file.health.rise)?,
+                fall: count("health.fall", file.health.fall)?,
+            },
+            name,
+            listen: file.listen,
+            upstreams: file.upstreams,
+            balance: file.balance,
+        })
+    }
+}
+
+fn between(
+    field: &str,
+    value: Duration,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, Invalid> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let [from, to] = [range.start(), range.end()].map(|&limit| duration::format(limit));
+    Err(Invalid::new(
+        field,
+        format!("must be between {from} and {to}"),
+    ))
+}
+
+fn refuse_duplicates(listeners: &[Listener]) -> Result<(), Invalid> {
+    let mut names = HashSet::new();
+    let mut addresses = HashSet::new();
+    for (index, listener) in listeners.iter().enumerate() {
+        let field = |field: &str| format!("listeners[{index}].{field}");
+        if listener.listen.port() != 0 && !addresses.insert(listener.listen) {
+            let message = format!("{} is taken by a listener above", listener.listen);
+            return Err(Invalid::new(field("listen"), message));
+        }
+        if !names.insert(&listener.name) {
+            let message = format!("`{}` is the name of a listener above", listener.name);
+            return Err(Invalid::new(field("name"), message));
+        }
+    }
+    Ok(())
+}
+
+fn workers(count: usize) -> Result<NonZeroUsize, Invalid> {
+    NonZeroUsize::new(count)
+        .filter(|&count| count <= MAX_WORKERS)
+        .ok_or_else(|| Invalid::new("workers", "must be between 1 and 64"))
+}
+
+fn default_workers() -> NonZeroUsize {
+    available_parallelism()
+        .unwrap_or(NonZeroUsize::MIN)
+        .min(DEFAULT_WORKERS)
+}
+
+/// Each moves about a gigabyte a second; the cores beyond belong to the node's work.
+const DEFAULT_WORKERS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+const MAX_WORKERS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+const DIAL_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_secs(5 * 60);
+/// The kernel counts the silence before a keepalive in whole seconds.
+const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
+const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(5 * 60);
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! Every metric: its name, unit, labels and meaning. The table in `README.md` lists the same.
+//!
+//! `listener` is a configured name and `upstream` a configured address, so that series are bounded by the
+//! configuration. No label ever holds a client's address.
+
+use std::time::Duration;
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use crate::{close::CloseReason, config::address::Address, decide::State};
+
+/// What became of one attempt to connect to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// It won.
+    Connected,
+    /// Another was faster.
+    Overtaken,
+    /// The upstream's host refused it.
+    Refused,
+    /// It was still waiting when the dial had to end.
+    TimedOut,
+    /// It failed in another way.
+    Failed,
+    /// This host ran out of descriptors, ports or memory.
+    LocalError,
+}
+
+impl Attempt {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Overtaken => "overtaken",
+            Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
+            Self::Failed => "failed",
+            Self::LocalError => "local_error",
+        }
+    }
+}
+
+/// Tells the recorder what each metric means. Called once, by the composition root.
+pub(crate) fn describe() {
+    describe_gauge!(BUILD_INFO, "Always 1; the version is a label");
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
+    describe_counter!(CONNECTIONS, "Connections that reached an upstream");
+    describe_gauge!(ACTIVE, "Connections that are being relayed");
+    describe_counter!(CLOSED, "Connections that have ended, by reason");
+    describe_counter!(ATTEMPTS, "Attempts to connect to an upstream, by outcome");
+    describe_histogram!(
+        DIAL_SECONDS,
+        Unit::Seconds,
+        "From a client's connection to one with an upstream"
+    );
+    describe_counter!(
+        BYTES,
+        Unit::Bytes,
+        "Bytes taken from one side for the other"
+    );
+    describe_gauge!(
+        STATE,
+        "1 for the state that is believed of an upstream, 0 for the others"
+    );
+    describe_histogram!(PROBE_SECONDS, Unit::Seconds, "How long probes took");
+    describe_counter!(PROBE_FAILURES, "Probes that failed");
+    describe_counter!(
+        ACCEPT_ERRORS,
+        "Times that no connection could be accepted; descriptors ran out"
+    );
+    describe_counter!(
+        EVENTS_DROPPED,
+        "Failed dials that health did not hear of: it was too busy"
+    );
+    describe_counter!(
+        PANICS,
+        "Connections that ended because of an error in rivers"
+    );
+}
+
+/// A connection has got its upstream, `took` after it was accepted.
+pub(crate) fn connected(listener: &str, upstream: &Address, took: Duration) {
+    counter!(CONNECTIONS, "listener" => listener.to_owned(), "upstream" => upstream.to_string())
+        .increment(1);
+    histogram!(DIAL_SECONDS, "listener" => listener.to_owned()).record(took);
+}
+
+/// The gauge of live connections of one upstream.
+pub(crate) fn active(listener: &str, upstream: &Address) -> metrics::Gauge {
+    gauge!(ACTIVE, "listener" => listener.to_owned(), "upstream" => upstream.to_string())
+}
+
+/// A connection has ended.
+pub(crate) fn closed(listener: &str, reason: CloseReason) {
+    counter!(CLOSED, "listener" => listener.to_owned(), "reason" => reason.word()).increment(1);
+}
+
+/// An attempt to connect has ended.
+pub(crate) fn attempted(listener: &str, upstream: &Address, outcome: Attempt) {
+    counter!(
+        ATTEMPTS,
+        "listener" => listener.to_owned(),
+        "upstream" => upstream.to_string(),
+        "outcome" => outcome.word()
+    )
+    .increment(1);
+}
+
+/// The counters of relayed bytes of one listener: to the upstream, to the client.
+pub(crate) fn bytes(listener: &str) -> [metrics::Counter; 2] {
+    ["to_upstream", "to_client"].map(
+        |direction| counter!(BYTES, "listener" => listener.to_owned(), "direction" => direction),
+    )
+}
+
+/// Another state is believed of an upstream.
+pub(crate) fn state(listener: &str, upstream: &Address, now: State) {
+    for state in State::ALL {
+        gauge!(
+            STATE,
+            "listener" => listener.to_owned(),
+            "upstream" => upstream.to_string(),
+            "state" => state.word()
+        )
+        .set(if state == now { 1 } else { 0 });
+    }
+}
+
+/// A probe has ended.
+pub(crate) fn probed(listener: &str, upstream: &Address, took: Duration, healthy: bool) {
+    let labels = [
+        ("listener", listener.to_owned()),
+        ("upstream", upstream.to_string()),
+    ];
+    histogram!(PROBE_SECONDS, &labels).record(took);
+    counter!(PROBE_FAILURES, &labels).increment(u64::from(!healthy));
+}
+
+/// No connection could be accepted.
+pub(crate) fn accept_failed(listener: &str) {
+    counter!(ACCEPT_ERRORS, "listener" => listener.to_owned()).increment(1);
+}
+
+/// The core's queue was full.
+pub(crate) fn event_dropped() {
+    counter!(EVENTS_DROPPED).increment(1);
+}
+
+/// A connection ended in a panic.
+pub(crate) fn panicked(listener: &str) {
+    counter!(PANICS, "listener" => listener.to_owned()).increment(1);
+}
+
+const BUILD_INFO: &str = "rivers_build_info";
+const CONNECTIONS: &str = "rivers_connections_total";
+const ACTIVE: &str = "rivers_connections_active";
+const CLOSED: &str = "rivers_close_total";
+const ATTEMPTS: &str = "rivers_dial_attempts_total";
+const DIAL_SECONDS: &str = "rivers_dial_duration_seconds";
+const BYTES: &str = "rivers_bytes_total";
+const STATE: &str = "rivers_upstream_state";
+const PROBE_SECONDS: &str = "rivers_probe_duration_seconds";
+const PROBE_FAILURES: &str = "rivers_probe_failures_total";
+const ACCEPT_ERRORS: &str = "rivers_accept_errors_total";
+const EVENTS_DROPPED: &str = "rivers_events_dropped_total";
+const PANICS: &str = "rivers_connection_panics_total";

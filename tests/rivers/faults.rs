@@ -1,0 +1,75 @@
+//! Servers that refuse, swallow, vanish and come back.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tests::place::Place;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use crate::scene::{PATIENCE, Rivers, echo, exchange};
+
+#[tokio::test]
+async fn a_server_that_refuses_costs_no_client() {
+    let place = Place::loopback();
+    let [nobody, server] = [2, 3].map(|node| place.socket_address(node, 6443));
+    echo(server).await;
+    // Probes are too rare to help: what is shown is the dialling.
+    let rivers = Rivers::start(&place, &[nobody, server], &["--check-interval=5m"]).await;
+    for _ in 0..50 {
+        exchange(&mut rivers.client().await).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_swallows_costs_a_client_a_quarter_of_a_second() {
+    let place = Place::loopback();
+    let [hole, server] = [2, 3].map(|node| place.socket_address(node, 6443));
+    let _hole = black_hole(hole).await;
+    echo(server).await;
+    let rivers = Rivers::start(&place, &[hole, server], &[]).await;
+    for _ in 0..50 {
+        let begin = Instant::now();
+        exchange(&mut rivers.client().await).await.unwrap();
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    rivers.believes(hole, "down").await;
+    rivers.believes(server, "up").await;
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_gets_clients_again() {
+    let place = Place::loopback();
+    let server = place.socket_address(2, 6443);
+    let rivers = Rivers::start(&place, &[server], &["--check-interval=100ms"]).await;
+    rivers.believes(server, "down").await;
+
+    // Nobody is there: the client is told at once, and not with a FIN.
+    let mut client = rivers.client().await;
+    let read = timeout(PATIENCE, client.read(&mut [0])).await.unwrap();
+    assert_eq!(
+        read.unwrap_err().kind(),
+        std::io::ErrorKind::ConnectionReset
+    );
+    rivers.says("every upstream is down").await;
+
+    // All are dialled all the same: the first client needs no probe to go before it.
+    echo(server).await;
+    exchange(&mut rivers.client().await).await.unwrap();
+    rivers.believes(server, "up").await;
+}
+
+/// Completes no handshake: the queue of connections to be accepted is full, so that the kernel drops
+/// every SYN. Lasts as long as the result.
+async fn black_hole(address: SocketAddr) -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(address).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        queued.push(stream.unwrap());
+    }
+    (listener, queued)
+}

@@ -1,0 +1,10 @@
+//! The real `rivers` between real clients and real servers.
+
+mod admin;
+mod api_servers;
+mod command_line;
+mod faults;
+mod limits;
+mod relay;
+mod scene;
+mod stop;

@@ -1,0 +1,88 @@
+//! What clients and servers see of each other through rivers.
+
+use std::io::ErrorKind;
+
+use tests::place::Place;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::scene::{Rivers, echo};
+
+#[tokio::test]
+async fn every_byte_comes_back_on_many_connections_at_once() {
+    let place = Place::loopback();
+    let server = place.socket_address(2, 6443);
+    echo(server).await;
+    let rivers = Rivers::start(&place, &[server], &[]).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..16_u8 {
+        let stream = rivers.client().await;
+        clients.spawn(async move {
+            let (mut from, mut to) = stream.into_split();
+            let sender = tokio::spawn(async move {
+                to.write_all(&pattern(client)).await.unwrap();
+                to.shutdown().await.unwrap();
+                to
+            });
+            let mut received = Vec::new();
+            from.read_to_end(&mut received).await.unwrap();
+            sender.await.unwrap();
+            assert!(received == pattern(client), "client {client} got other bytes");
+        });
+    }
+    clients.join_all().await;
+}
+
+/// Four megabytes and a bit that no other client sends.
+fn pattern(client: u8) -> Vec<u8> {
+    let cycle = (0..=250_u8).cycle().map(|byte| byte ^ client);
+    cycle.take(4_000_037).collect()
+}
+
+#[tokio::test]
+async fn a_client_that_has_finished_still_gets_its_answer() {
+    let place = Place::loopback();
+    let server = place.socket_address(2, 6443);
+    let listener = TcpListener::bind(server).await.unwrap();
+    let rivers = Rivers::start(&place, &[server], &["--check-interval=5m"]).await;
+    let mut client = rivers.client().await;
+    client.write_all(b"question").await.unwrap();
+    client.shutdown().await.unwrap();
+
+    // Probes and the connection that `start` tried come first, and say nothing.
+    let mut question = String::new();
+    let mut stream = loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_to_string(&mut question).await.unwrap();
+        if !question.is_empty() {
+            break stream;
+        }
+    };
+    assert_eq!(question, "question");
+    stream.write_all(b"answer").await.unwrap();
+    drop(stream);
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer, "answer");
+    rivers.says("reason=client_finished").await;
+}
+
+#[tokio::test]
+async fn a_reset_is_passed_on_as_a_reset() {
+    let place = Place::loopback();
+    let server = place.socket_address(2, 6443);
+    let listener = TcpListener::bind(server).await.unwrap();
+    let rivers = Rivers::start(&place, &[server], &["--check-interval=5m"]).await;
+    let mut client = rivers.client().await;
+    client.write_all(b"word").await.unwrap();
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        if stream.read_exact(&mut [0; 4]).await.is_ok() {
+            stream.set_zero_linger().unwrap();
+            break;
+        }
+    }
+    let error = client.read(&mut [0]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    rivers.says("reason=upstream_reset").await;
+}
