@@ -26,6 +26,14 @@
 //!
 //! Modules stand in the order of the flow; each imports only those after it.
 
+#![cfg_attr(
+    not(test),
+    expect(
+        rustdoc::private_intra_doc_links,
+        reason = "the tour is for those who read the source"
+    )
+)]
+
 mod app;
 mod check;
 mod cli;

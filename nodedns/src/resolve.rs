@@ -25,6 +25,7 @@ use crate::cache::Cache;
 use crate::cache::entry::{Entry, Limits};
 use crate::cache::key::Key;
 use crate::metrics::Metrics;
+use crate::resolve::chase::Chain;
 use crate::resolve::coalesce::{Flights, Seat};
 use crate::resolve::route::{Routes, Zone};
 use crate::upstream::Failure;
@@ -103,39 +104,74 @@ impl Resolver {
     /// CNAMEs lead.
     async fn chain(&self, key: &Key, deadline: Instant) -> Result<(Judged, Limits), Broken> {
         let zone = self.zone_of(key)?;
+        let first = ask(zone, key, deadline).await?;
+        let Some(mut link) = self.link(zone, first.response()) else {
+            return Ok((first, zone.limits));
+        };
+        let unreadable = || Broken::chain(key, "cannot be put together with its target");
         let mut limits = zone.limits;
-        let mut whole = ask(zone, key, deadline).await?;
+        let mut chain = Chain::begin(first.response(), &link.owners).ok_or_else(unreadable)?;
         for _ in 0..MAX_LINKS {
-            let Some(target) = whole.response().loose_end() else {
-                return Ok((whole, limits));
-            };
-            let next = key.about(&target);
+            let next = key.about(&link.target);
             let zone = self.zone_of(&next)?;
             limits.negative = limits.negative.min(zone.limits.negative);
-            let rest = self.link(zone, &next, deadline).await?;
-            whole = chase::join(whole.response(), &rest)
-                .map(Judged::insecure_by_configuration)
-                .ok_or_else(|| Broken::chain(&next, "cannot be put together with its target"))?;
+            let (part, onward) = self.part(zone, &next, deadline).await?;
+            let Some(onward) = onward else {
+                let whole = chain.end(part.response()).ok_or_else(unreadable)?;
+                return Ok((Judged::insecure_by_configuration(whole), limits));
+            };
+            link = onward;
+            chain = chain
+                .add(part.response(), &link.owners)
+                .ok_or_else(unreadable)?;
         }
         Err(Broken::chain(key, "is a chain of too many CNAMEs"))
     }
 
-    /// The next part of a chain, from the cache or from its zone. Not through
-    /// [`Flights`]: two names that point at each other would wait for each other.
-    async fn link(&self, zone: &Zone, key: &Key, deadline: Instant) -> Result<Response, Broken> {
+    /// The answer to a part of a chain, and where it leads on, from the cache or
+    /// from its zone. Not through [`Flights`]: two names that point at each other
+    /// would wait for each other.
+    async fn part(
+        &self,
+        zone: &Zone,
+        key: &Key,
+        deadline: Instant,
+    ) -> Result<(Judged, Option<Link>), Broken> {
         let now = Instant::now().into_std();
         if let Some(entry) = self.cache.get(key, now)
             && entry.error().is_none()
-            && let Some(response) = Response::parse(entry.aged(now))
+            && let Some(kept) = Response::parse(entry.aged(now))
         {
-            return Ok(response);
+            // What is kept was followed to its end.
+            return Ok((Judged::insecure_by_configuration(kept), None));
         }
-        let judged = ask(zone, key, deadline).await?;
-        let response = judged.response().clone().without_opt();
-        let now = Instant::now().into_std();
-        let entry = Entry::of(judged, zone.limits, now);
-        self.cache.insert(key, Arc::new(entry), now);
-        Ok(response)
+        let part = ask(zone, key, deadline).await?;
+        let onward = self.link(zone, part.response());
+        if onward.is_none() {
+            let now = Instant::now().into_std();
+            let entry = Entry::of(part.clone(), zone.limits, now);
+            self.cache.insert(key, Arc::new(entry), now);
+        }
+        Ok((part, onward))
+    }
+
+    /// Where the answer of `zone` leads out of it, or ends without having been
+    /// followed to its end.
+    fn link(&self, zone: &Zone, response: &Response) -> Option<Link> {
+        let mut owners = response.chain();
+        let leaves = owners.iter().position(|name| {
+            self.routes
+                .zone_of(name)
+                .is_none_or(|other| !std::ptr::eq(other, zone))
+        });
+        let at = match leaves {
+            Some(at) => at,
+            None if response.has_loose_end() => owners.len().checked_sub(1)?,
+            None => return None,
+        };
+        let target = owners.get(at)?.clone();
+        owners.truncate(at);
+        Some(Link { owners, target })
     }
 
     fn zone_of(&self, key: &Key) -> Result<&Zone, Broken> {
@@ -148,6 +184,12 @@ impl Resolver {
 async fn ask(zone: &Zone, key: &Key, deadline: Instant) -> Result<Judged, Broken> {
     let response = zone.upstream.ask(key, deadline).await?;
     Ok(Judged::insecure_by_configuration(response))
+}
+
+/// A step of a chain: the names whose CNAMEs count, and where the last one leads.
+struct Link {
+    owners: Vec<Vec<u8>>,
+    target: Vec<u8>,
 }
 
 /// Why there is no answer, and for how long nobody need try again.
@@ -195,5 +237,5 @@ impl From<Failure> for Broken {
 const BUDGET: Duration = Duration::from_millis(4_500);
 /// The least that RFC 9520 §3.2 asks for: what is mended is seen at once.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
-/// CNAMEs that are followed from one name. Longer chains are loops or mistakes.
+/// Zones that are asked for one name. Longer chains are loops or mistakes.
 const MAX_LINKS: usize = 8;

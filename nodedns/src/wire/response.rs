@@ -102,34 +102,47 @@ impl Response {
             .any(|record| record.rtype == asked)
     }
 
-    /// Where the chain of CNAMEs in the answer ends, when it is a chain that
-    /// nobody followed: no record of the type asked for, and no SOA that says
-    /// there is none.
-    pub(crate) fn loose_end(&self) -> Option<Vec<u8>> {
-        if self.rcode() != Rcode::NOERROR || self.answers_its_type() || self.soa().is_some() {
-            return None;
+    /// The name in the question, and each name to which a CNAME in the answer
+    /// leads from there, in lower case. Empty when no CNAME leads anywhere, or
+    /// CNAMEs are what was asked for.
+    pub(crate) fn chain(&self) -> Vec<Vec<u8>> {
+        if self.layout.rtype(&self.wire) == rtype::CNAME {
+            return Vec::new();
         }
-        let mut end = self.layout.name(&self.wire).to_ascii_lowercase();
-        let mut moved = false;
+        let mut chain: Vec<Vec<u8>> = Vec::new();
         let (mut owner, mut target) = (Expanded::new(), Expanded::new());
-        // In order, as RFC 1034 §3.6.2 has servers send it; each record moves on once.
+        // In order, as RFC 1034 §3.6.2 has servers send it: each record moves on once.
         for record in self.layout.section(Section::Answer) {
-            name::expand(&self.wire, record.at, &mut owner)?;
-            if record.rtype == rtype::CNAME && owner.as_wire().eq_ignore_ascii_case(&end) {
-                name::expand(&self.wire, record.data_at, &mut target)?;
-                end = target.as_wire().to_ascii_lowercase();
-                moved = true;
+            let question = self.layout.name(&self.wire);
+            let end = chain.last().map_or(question, Vec::as_slice);
+            if record.rtype == rtype::CNAME
+                && name::expand(&self.wire, record.at, &mut owner).is_some()
+                && owner.as_wire().eq_ignore_ascii_case(end)
+                && name::expand(&self.wire, record.data_at, &mut target).is_some()
+            {
+                if chain.is_empty() {
+                    chain.push(question.to_ascii_lowercase());
+                }
+                chain.push(target.as_wire().to_ascii_lowercase());
             }
         }
-        moved.then_some(end)
+        chain
+    }
+
+    /// Whether nobody followed the chain of CNAMEs to its end: there is no record
+    /// of the type asked for, and no SOA that says that there is none.
+    pub(crate) fn has_loose_end(&self) -> bool {
+        self.rcode() == Rcode::NOERROR && !self.answers_its_type() && self.soa().is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::name::Text;
     use crate::wire::record::tests::{a, cname, response, soa};
     use hickory_proto::op::{Edns, Message};
+    use hickory_proto::rr::RecordType;
 
     fn parse(change: impl FnOnce(&mut Message)) -> Response {
         Response::parse(response(change)).unwrap()
@@ -161,16 +174,20 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_was_not_followed_has_a_loose_end() {
-        let loose = parse(|message| {
-            message.add_answer(cname("www.example.", 60, "b.example."));
-            message.add_answer(cname("b.example.", 60, "C.other."));
+    fn a_chain_is_followed_by_name_in_lower_case() {
+        let response = parse(|message| {
+            message.add_answer(cname("www.example.", 60, "B.example."));
+            message.add_answer(cname("stray.example.", 60, "x.example."));
+            message.add_answer(cname("b.example.", 60, "c.other."));
         });
-        assert_eq!(loose.loose_end().unwrap(), b"\x01c\x05other\0");
+        let chain = response.chain();
+        let names: Vec<_> = chain.iter().map(|name| Text(name).to_string()).collect();
+        assert_eq!(names, ["www.example.", "b.example.", "c.other."]);
+        assert!(response.has_loose_end());
     }
 
     #[test]
-    fn a_chain_that_ends_in_data_or_in_a_denial_has_none() {
+    fn an_end_in_data_or_in_a_denial_is_not_loose() {
         let data = parse(|message| {
             message.add_answer(cname("www.example.", 60, "b.example."));
             message.add_answer(a("b.example.", 60, 1));
@@ -179,10 +196,19 @@ mod tests {
             message.add_answer(cname("www.example.", 60, "b.example."));
             message.add_authority(soa("example.", 60, 5));
         });
-        let empty = parse(|_| ());
-        for response in [data, denial, empty] {
-            assert_eq!(response.loose_end(), None);
-        }
+        assert!(!data.has_loose_end() && !denial.has_loose_end());
+    }
+
+    #[test]
+    fn without_cname_or_when_asked_for_cname_there_is_no_chain() {
+        let plain = parse(|message| {
+            message.add_answer(a("www.example.", 60, 1));
+        });
+        let asked = parse(|message| {
+            message.queries[0].set_query_type(RecordType::CNAME);
+            message.add_answer(cname("www.example.", 60, "b.example."));
+        });
+        assert!(plain.chain().is_empty() && asked.chain().is_empty());
     }
 
     #[test]
