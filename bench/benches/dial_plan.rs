@@ -18,16 +18,19 @@ fn dial_plan(criterion: &mut Criterion) {
     });
     let now = Instant::now();
     let mut rng = SmallRng::seed_from_u64(1);
-    criterion.bench_function("choose among three, and dial past one that refuses", |bencher| {
-        bencher.iter(|| {
-            let order = order(Balance::LeastLoaded, black_box(&candidates), 0, &mut rng);
-            let mut plan = DialPlan::new(order, now, Duration::from_secs(10));
-            let first = plan.step(now);
-            plan.failed(now);
-            assert!(matches!(first, Step::Start(_)));
-            black_box(plan.step(now))
-        });
-    });
+    criterion.bench_function(
+        "choose among three, and dial past one that refuses",
+        |bencher| {
+            bencher.iter(|| {
+                let order = order(Balance::LeastLoaded, black_box(&candidates), 0, &mut rng);
+                let mut plan = DialPlan::new(order, now, Duration::from_secs(10));
+                let first = plan.step(now);
+                plan.failed(now);
+                assert!(matches!(first, Step::Start(_)));
+                black_box(plan.step(now))
+            });
+        },
+    );
 }
 
 criterion_group!(benches, dial_plan);

@@ -23,6 +23,7 @@ mod question;
 mod report;
 mod request;
 mod scene;
+mod service;
 
 pub(crate) use checks::{all as all_checks, clean_stop};
 pub(crate) use part::{Args as PartArgs, run as run_part};

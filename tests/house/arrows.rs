@@ -1,9 +1,10 @@
 //! Which of our crates may depend on which.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 
 use serde_json::Value;
+
+use crate::workspace;
 
 /// The whole picture: a crate, and those of ours that it may name.
 const ARROWS: [(&str, &[&str]); 6] = [
@@ -18,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
 #[test]
 fn crates_depend_only_as_drawn() {
     let drawn: BTreeMap<&str, &[&str]> = ARROWS.into();
-    let found = workspace();
+    let found = dependencies();
     let members: BTreeSet<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(
         members,
@@ -41,26 +42,13 @@ fn crates_depend_only_as_drawn() {
 }
 
 /// Each member of the workspace with what its manifest names, for building or for its tests.
-fn workspace() -> BTreeMap<String, BTreeSet<String>> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
-    packages
-        .iter()
-        .map(|package| {
-            let dependencies = package["dependencies"].as_array().unwrap();
-            (name(package), dependencies.iter().map(name).collect())
-        })
-        .collect()
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let packages = workspace::packages();
+    let named = packages.iter().map(|package| {
+        let dependencies = package["dependencies"].as_array().unwrap();
+        (name(package), dependencies.iter().map(name).collect())
+    });
+    named.collect()
 }
 
 fn name(entry: &Value) -> String {

@@ -1,4 +1,6 @@
-//! The two promises that erode unseen: the arrows between our crates, and that pure files stay pure.
+//! What erodes unseen: the arrows between our crates, pure files that stay pure, tests that run.
 
 mod arrows;
 mod pure;
+mod registered;
+mod workspace;

@@ -7,13 +7,16 @@
 mod api_server;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use kube::{Client, Config};
+use k8s_openapi::api::core::v1::Service;
+use kube::{Api, Client, Config};
 
 use crate::binaries;
 use crate::etcd::Etcd;
 use crate::pki::{Issued, Pki};
 use crate::place::Place;
+use crate::wait;
 
 pub use api_server::ApiServer;
 
@@ -129,6 +132,7 @@ impl Builder<'_> {
         for server in &mut api_servers {
             server.ready().await;
         }
+        settled(&api_servers[0].client()).await;
         Some(Cluster {
             api_servers,
             etcd,
@@ -166,6 +170,16 @@ fn common_flags(pki: &Pki) -> Vec<String> {
     ]
 }
 
+/// Waits for what an API server puts into an empty cluster only after it is ready, so that a test
+/// finds the same each time.
+async fn settled(client: &Client) {
+    let services: Api<Service> = Api::default_namespaced(client.clone());
+    wait::until("the Service of the API", SETTLE_DEADLINE, async || {
+        services.get("kubernetes").await
+    })
+    .await;
+}
+
 fn config(pki: &Pki, user: &Issued, url: &str) -> Config {
     let mut config = Config::new(url.parse().expect("a URL"));
     config.root_cert = Some(vec![pki.ca_der()]);
@@ -179,3 +193,5 @@ fn config(pki: &Pki, user: &Issued, url: &str) -> Config {
 fn client(config: Config) -> Client {
     Client::try_from(config).expect("the CA and the user's files are ours")
 }
+
+const SETTLE_DEADLINE: Duration = Duration::from_secs(60);

@@ -182,6 +182,8 @@ impl Process {
     }
 }
 
+/// How much of each log is shown after a failure.
+pub(crate) const LOG_LINES: usize = 5;
 const START_PATIENCE: Duration = Duration::from_secs(10);
 const READY_LINE_LIMIT: u64 = 4096;
 const LOG_TAIL: u64 = 8192;

@@ -5,21 +5,18 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nodedns::config::file::{Cache, File, Size, Zone};
 use nodedns::config::{Forward, Name, Protocol};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, UdpSocket};
-use tokio::time::Instant;
 
 use super::certificates::Certificates;
 use super::dns::{CLUSTER_ZONE, FORGED, KUBERNETES, SIGNED};
-use super::process::{Launcher, Process, Ready};
+use super::process::{LOG_LINES, Launcher, Process, Ready};
 use super::progress::Progress;
 use super::report::ByHand;
-use super::request;
+use super::service::{self, Service};
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -52,17 +49,6 @@ pub(crate) struct StandIn {
     /// Where it listens, also after it was started again.
     pub(crate) address: SocketAddr,
     process: Process,
-}
-
-/// One of our real programs.
-#[derive(Debug)]
-pub(crate) struct Service {
-    /// Where it serves.
-    pub(crate) listen: SocketAddr,
-    /// Its admin endpoint.
-    pub(crate) admin: SocketAddr,
-    /// Its process.
-    pub(crate) process: Process,
 }
 
 /// The real binaries.
@@ -124,14 +110,14 @@ impl Scene {
 
         progress.step("starting rivers");
         let upstreams = api_servers.each_ref().map(|server| server.address);
-        let rivers = start_service("rivers", |listen, admin| {
+        let rivers = service::start("rivers", |listen, admin| {
             let arguments = rivers_arguments(listen, admin, upstreams);
             launcher.program("rivers", &binaries.rivers, &arguments)
         })
         .await?;
 
         progress.step("starting nodedns");
-        let nodedns = start_service("nodedns", |listen, admin| {
+        let nodedns = service::start("nodedns", |listen, admin| {
             let file = folder.path().join("nodedns.yml");
             let cluster_dns = cluster_dns.address;
             write(
@@ -283,67 +269,6 @@ async fn name_server(
     StandIn::start(launcher, name, "name-server", address, arguments).await
 }
 
-/// Starts one of our programs on free ports and waits until it says that it is ready. If somebody
-/// else took a port in between, other ports are tried.
-async fn start_service(
-    name: &str,
-    start: impl Fn(SocketAddr, SocketAddr) -> anyhow::Result<Process>,
-) -> anyhow::Result<Service> {
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        let (listen, admin) = free_addresses().await?;
-        let mut process = start(listen, admin)?;
-        let Err(error) = wait_until_ready(&mut process, admin).await else {
-            return Ok(Service {
-                listen,
-                admin,
-                process,
-            });
-        };
-        // Ended first, so that what still holds a port is somebody else.
-        process.kill().await?;
-        let lost_a_race = !(is_free(listen).await && is_free(admin).await);
-        if !lost_a_race || attempts == START_ATTEMPTS {
-            let log = process.last_lines(LOG_LINES).join("\n  ");
-            bail!("{name} does not start: {error}; its log ends:\n  {log}");
-        }
-    }
-}
-
-async fn wait_until_ready(process: &mut Process, admin: SocketAddr) -> anyhow::Result<()> {
-    let deadline = Instant::now() + START_PATIENCE;
-    while !request::is_ready(admin).await {
-        if let Some(status) = process.exited()? {
-            bail!("it ended with {status}");
-        }
-        if Instant::now() >= deadline {
-            bail!(
-                "http://{admin}/readyz does not say ready within {} s",
-                START_PATIENCE.as_secs()
-            );
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    Ok(())
-}
-
-/// Two addresses whose ports are free now: the first for UDP and TCP, the second for TCP.
-async fn free_addresses() -> anyhow::Result<(SocketAddr, SocketAddr)> {
-    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    loop {
-        let listen = TcpListener::bind(any_port).await?.local_addr()?;
-        let admin = TcpListener::bind(any_port).await?.local_addr()?;
-        if listen != admin && is_free(listen).await {
-            return Ok((listen, admin));
-        }
-    }
-}
-
-async fn is_free(address: SocketAddr) -> bool {
-    UdpSocket::bind(address).await.is_ok() && TcpListener::bind(address).await.is_ok()
-}
-
 fn rivers_arguments(
     listen: SocketAddr,
     admin: SocketAddr,
@@ -398,11 +323,6 @@ const API_SERVERS: [(&str, Ipv4Addr); 3] = [
 ];
 const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
 const SIGNED_ZONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
-const START_ATTEMPTS: usize = 3;
-const START_PATIENCE: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(10);
-/// Of each log, after a failure.
-const LOG_LINES: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -431,16 +351,5 @@ mod tests {
             zones,
             ["cluster.local. tcp://127.0.0.5:53", ". udp://127.0.0.6:53"]
         );
-    }
-
-    #[tokio::test]
-    async fn an_address_in_use_for_udp_or_tcp_is_not_free() {
-        let (listen, _) = free_addresses().await.unwrap();
-        assert!(is_free(listen).await);
-        let udp = UdpSocket::bind(listen).await.unwrap();
-        assert!(!is_free(listen).await);
-        drop(udp);
-        let _tcp = TcpListener::bind(listen).await.unwrap();
-        assert!(!is_free(listen).await);
     }
 }
