@@ -34,9 +34,11 @@ impl Node {
             admin,
         };
         peer.ready(Duration::from_secs(10), async || {
-            get(admin, "/readyz")
-                .await
-                .and_then(|(code, body)| (code == 200).then_some(()).ok_or_else(|| io::Error::other(body)))
+            get(admin, "/readyz").await.and_then(|(code, body)| {
+                (code == 200)
+                    .then_some(())
+                    .ok_or_else(|| io::Error::other(body))
+            })
         })
         .await;
         node(peer)
