@@ -13,7 +13,10 @@ async fn it_is_alive_at_once_and_ready_with_its_first_upstream() {
     assert!(rivers.get("/healthz").await.starts_with("HTTP/1.1 200"));
     let waiting = rivers.get("/readyz").await;
     assert!(waiting.starts_with("HTTP/1.1 503"), "{waiting}");
-    assert!(waiting.contains(&format!("an upstream of {}", rivers.listen)), "{waiting}");
+    assert!(
+        waiting.contains(&format!("an upstream of {}", rivers.listen)),
+        "{waiting}"
+    );
     echo(server).await;
     rivers.ready().await;
 }
@@ -37,7 +40,11 @@ async fn connections_attempts_and_bytes_are_counted() {
         wait::until(direction, PATIENCE, async || {
             let labels = [("direction", direction)];
             let bytes = rivers.metric("rivers_bytes_total", &labels).await;
-            if (bytes - 32.0).abs() < 0.5 { Ok(()) } else { Err(bytes) }
+            if (bytes - 32.0).abs() < 0.5 {
+                Ok(())
+            } else {
+                Err(bytes)
+            }
         })
         .await;
     }
@@ -49,7 +56,12 @@ async fn connections_attempts_and_bytes_are_counted() {
     let refused = [("outcome", "refused")];
     assert!(rivers.metric("rivers_dial_attempts_total", &refused).await >= 1.0);
     assert!(rivers.metric("rivers_probe_failures_total", &[]).await >= 1.0);
-    assert!(rivers.metric("rivers_dial_duration_seconds_count", &[]).await >= 8.0);
+    assert!(
+        rivers
+            .metric("rivers_dial_duration_seconds_count", &[])
+            .await
+            >= 8.0
+    );
 }
 
 #[tokio::test]

@@ -26,7 +26,11 @@ async fn killed_and_restarted() {
     let Some(mut cluster) = Cluster::builder(&place).api_servers(3).start().await else {
         return;
     };
-    let upstreams: Vec<_> = cluster.api_servers.iter().map(|server| server.address()).collect();
+    let upstreams: Vec<_> = cluster
+        .api_servers
+        .iter()
+        .map(|server| server.address())
+        .collect();
     let rivers = Rivers::start(&place, &upstreams, &[]).await;
     for &upstream in &upstreams {
         rivers.believes(upstream, "up").await;
@@ -115,7 +119,10 @@ impl Load {
             excused += 1;
         }
         assert!(excused <= CLIENTS * kills.len(), "{excused} failures");
-        let longest = requests.iter().map(|request| request.end - request.begin).max();
+        let longest = requests
+            .iter()
+            .map(|request| request.end - request.begin)
+            .max();
         assert!(longest < Some(LONGEST), "a request took {longest:?}");
     }
 }

@@ -43,7 +43,10 @@ async fn without_descriptors_clients_wait_and_are_served_once_there_are_some() {
         let exchanged = timeout(Duration::from_secs(5), async {
             exchange(&mut rivers.client().await).await
         });
-        exchanged.await.map_err(|late| late.to_string())?.map_err(|error| error.to_string())
+        exchanged
+            .await
+            .map_err(|late| late.to_string())?
+            .map_err(|error| error.to_string())
     })
     .await;
     rivers.says("accepts clients again").await;

@@ -27,7 +27,10 @@ async fn every_byte_comes_back_on_many_connections_at_once() {
             let mut received = Vec::new();
             from.read_to_end(&mut received).await.unwrap();
             sender.await.unwrap();
-            assert!(received == pattern(client), "client {client} got other bytes");
+            assert!(
+                received == pattern(client),
+                "client {client} got other bytes"
+            );
         });
     }
     clients.join_all().await;

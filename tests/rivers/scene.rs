@@ -47,7 +47,11 @@ impl Rivers {
     pub(crate) async fn ready(&self) {
         wait::until("/readyz", PATIENCE, async || {
             let text = self.get("/readyz").await;
-            if text.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(text) }
+            if text.starts_with("HTTP/1.1 200") {
+                Ok(())
+            } else {
+                Err(text)
+            }
         })
         .await;
     }
@@ -74,7 +78,10 @@ impl Rivers {
             .map(|(label, value)| format!("{label}=\"{value}\""))
             .collect();
         text.lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            })
             .filter(|line| labels.iter().all(|label| line.contains(label)))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()

@@ -21,12 +21,14 @@ async fn serving(place: &Place, flags: &[&str]) -> (Rivers, TcpStream) {
 }
 
 async fn refuses_clients(rivers: &Rivers) {
-    wait::until("the listener to close", PATIENCE, async || {
-        match TcpStream::connect(rivers.listen).await {
+    wait::until(
+        "the listener to close",
+        PATIENCE,
+        async || match TcpStream::connect(rivers.listen).await {
             Ok(_) => Err("a client was accepted"),
             Err(_) => Ok(()),
-        }
-    })
+        },
+    )
     .await;
 }
 
