@@ -10,7 +10,7 @@ use daemon::{
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     runtime::Builder,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::{sleep, timeout},
 };
 use tracing::{error, info, warn};
@@ -31,24 +31,26 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Failure> {
     log_panics();
     let recorder = Metrics::install();
     metrics::describe();
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
 
     let sockets = bind(&config).map_err(Failure::failed)?;
     let readiness = Readiness::new();
     if let Some(admin) = config.admin {
         serve_admin(admin, readiness.clone(), recorder)?;
     }
+    let slots = slots(&config, descriptors);
     Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(serve(config, sockets, readiness)))
+        .and_then(|runtime| runtime.block_on(serve(config, sockets, slots, readiness)))
         .map_err(Failure::failed)
 }
 
 async fn serve(
     config: Config,
     sockets: Vec<TcpListener>,
+    slots: usize,
     readiness: Readiness,
 ) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::install().context("cannot listen for signals")?;
@@ -63,6 +65,7 @@ async fn serve(
         listeners,
         snapshot,
         events,
+        slots: Arc::new(Semaphore::new(slots)),
         drain: shutdown.drain(),
         closing,
         readiness: readiness.clone(),
@@ -165,14 +168,41 @@ fn log_panics() {
     }));
 }
 
-/// A connection needs two descriptors, and the usual soft limit is 1024.
-fn raise_descriptor_limit() {
+/// The usual soft limit is 1024, which is meant for programs that use `select`. Gives the number of
+/// descriptors that may be open.
+fn raise_descriptor_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         warn!(%error, "cannot raise the limit of open files");
+        limit = getrlimit(Resource::Nofile);
+    }
+    limit
+        .current
+        .and_then(|limit| usize::try_from(limit).ok())
+        .unwrap_or(Semaphore::MAX_PERMITS)
+}
+
+/// How many connections there may be. Each needs two descriptors, and a client that is accepted without
+/// one for its upstream would be lost, whereas one that waits to be accepted is not.
+fn slots(config: &Config, descriptors: usize) -> usize {
+    let possible = (descriptors.saturating_sub(DESCRIPTORS_OF_OUR_OWN) / 2).max(1);
+    match config.max_connections {
+        Some(wanted) => {
+            if wanted.get() > possible {
+                let wanted = wanted.get();
+                warn!(
+                    max_connections = wanted,
+                    possible, "raise the limit of open files"
+                );
+            }
+            wanted.get()
+        }
+        None => possible.min(Semaphore::MAX_PERMITS),
     }
 }
 
+/// Listeners, runtimes, probes, attempts that are overtaken, the admin endpoint with its clients.
+const DESCRIPTORS_OF_OUR_OWN: usize = 128;
 /// How long workers get to close their connections.
 const CLOSING: Duration = Duration::from_secs(2);

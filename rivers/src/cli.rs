@@ -193,6 +193,7 @@ impl Options {
             listeners: vec![listener],
             admin: self.admin.unwrap_or_default(),
             workers: None,
+            max_connections: None,
             shutdown_timeout: self
                 .shutdown_timeout
                 .unwrap_or_else(file::default_shutdown_timeout),

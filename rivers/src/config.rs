@@ -30,6 +30,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Threads that carry connections, 1 to 64.
     pub workers: NonZeroUsize,
+    /// How many connections there may be at a time; `None`: what the limit of open files allows.
+    pub max_connections: Option<NonZeroUsize>,
     /// How long connections may go on once rivers has to stop; `None`: as long as they like.
     pub shutdown_timeout: Option<Duration>,
     /// What is logged, how and where.
@@ -159,6 +161,7 @@ impl TryFrom<file::File> for Config {
             workers: file
                 .workers
                 .map_or_else(|| Ok(default_workers()), workers)?,
+            max_connections: file.max_connections.map(max_connections).transpose()?,
             shutdown_timeout: Some(file.shutdown_timeout).filter(|timeout| !timeout.is_zero()),
             log: logging::Options {
                 level: file.log.level,
@@ -252,6 +255,12 @@ fn refuse_duplicates(listeners: &[Listener]) -> Result<(), Invalid> {
     Ok(())
 }
 
+fn max_connections(count: usize) -> Result<NonZeroUsize, Invalid> {
+    NonZeroUsize::new(count)
+        .filter(|&count| count <= MAX_CONNECTIONS)
+        .ok_or_else(|| Invalid::new("max_connections", "must be between 1 and 10000000"))
+}
+
 fn workers(count: usize) -> Result<NonZeroUsize, Invalid> {
     NonZeroUsize::new(count)
         .filter(|&count| count <= MAX_WORKERS)
@@ -266,6 +275,7 @@ fn default_workers() -> NonZeroUsize {
 
 /// Each moves about a gigabyte a second; the cores beyond belong to the node's work.
 const DEFAULT_WORKERS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000_000).unwrap();
 const MAX_WORKERS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 const DIAL_TIMEOUT: RangeInclusive<Duration> =

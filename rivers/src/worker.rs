@@ -8,6 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     io,
     net::{SocketAddr, TcpListener as StdListener},
+    pin::pin,
     rc::Rc,
     sync::Arc,
     thread,
@@ -23,7 +24,7 @@ use rand::{SeedableRng, rngs::SmallRng};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Builder,
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::{JoinError, JoinSet, LocalSet},
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) events: mpsc::Sender<Event>,
+    /// One for each connection that there may be.
+    pub(crate) slots: Arc<Semaphore>,
     /// Once it has started, no more clients are accepted.
     pub(crate) drain: Drain,
     /// Once it is true, connections are closed.
@@ -112,6 +115,7 @@ async fn run(number: usize, sockets: Vec<StdListener>, shared: Shared) -> io::Re
         serving.spawn_local(serve(
             TcpListener::from_std(socket)?,
             here,
+            Arc::clone(&shared.slots),
             shared.drain.clone(),
         ));
     }
@@ -143,16 +147,21 @@ async fn beat(heartbeat: &Heartbeat, tallies: &[Tally]) {
 }
 
 /// Accepts clients until the drain starts, then waits for those that are there.
-async fn serve(socket: TcpListener, here: Rc<Here>, mut drain: Drain) {
+async fn serve(socket: TcpListener, here: Rc<Here>, slots: Arc<Semaphore>, mut drain: Drain) {
     let mut connections = JoinSet::new();
-    let out_of_breath = Cell::new(false);
-    loop {
-        tokio::select! {
-            () = drain.started() => break,
-            (stream, address) = accept(&socket, &here, &out_of_breath) => {
-                connections.spawn_local(connection::run(stream, address, Rc::clone(&here)));
+    let waiting = Cell::new(false);
+    {
+        // It goes on across the turns of the loop: a client that it has accepted must not be lost.
+        let mut next = pin!(next_client(&socket, &here, &slots, &waiting));
+        loop {
+            tokio::select! {
+                () = drain.started() => break,
+                client = &mut next => {
+                    connections.spawn_local(serve_one(client, Rc::clone(&here)));
+                    next.set(next_client(&socket, &here, &slots, &waiting));
+                }
+                Some(ended) = connections.join_next() => note(&here, ended),
             }
-            Some(ended) = connections.join_next() => note(&here, ended),
         }
     }
     drop(socket);
@@ -161,27 +170,63 @@ async fn serve(socket: TcpListener, here: Rc<Here>, mut drain: Drain) {
     }
 }
 
-/// The next client. When the kernel has no descriptor or memory for one, waits a little instead of asking
-/// again and again: clients queue meanwhile.
-async fn accept(
+/// A client that has been accepted and has its slot among all connections.
+struct Client {
+    stream: TcpStream,
+    address: SocketAddr,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+async fn serve_one(client: Client, here: Rc<Here>) -> CloseReason {
+    connection::run(client.stream, client.address, here).await
+}
+
+/// The next client. While there are as many connections as there may be, it waits for one to end, and the
+/// clients behind it wait in the kernel. `waiting` keeps the log to a line for each time that this begins
+/// or ends.
+async fn next_client(
     socket: &TcpListener,
     here: &Here,
-    out_of_breath: &Cell<bool>,
-) -> (TcpStream, SocketAddr) {
+    slots: &Arc<Semaphore>,
+    waiting: &Cell<bool>,
+) -> Client {
     let name = here.listener.name.as_str();
+    let (stream, address) = accept(socket, name, waiting).await;
+    let slot = match Arc::clone(slots).try_acquire_owned() {
+        Ok(slot) => Some(slot),
+        Err(_) => {
+            if !waiting.replace(true) {
+                warn!(
+                    listener = name,
+                    "as many connections as there may be; clients wait"
+                );
+            }
+            // Closed it never is.
+            Arc::clone(slots).acquire_owned().await.ok()
+        }
+    };
+    if waiting.get() && slots.available_permits() > 0 {
+        waiting.set(false);
+        info!(listener = name, "accepts clients again");
+    }
+    Client {
+        stream,
+        address,
+        _slot: slot,
+    }
+}
+
+/// Takes a client from the kernel. When that has no descriptor or memory for one, waits a little instead
+/// of asking again and again.
+async fn accept(socket: &TcpListener, name: &str, waiting: &Cell<bool>) -> (TcpStream, SocketAddr) {
     loop {
         match socket.accept().await {
-            Ok(client) => {
-                if out_of_breath.replace(false) {
-                    info!(listener = name, "accepts clients again");
-                }
-                return client;
-            }
+            Ok(client) => return client,
             // The client is gone before it was accepted; the next one may be there.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 metrics::accept_failed(name);
-                if !out_of_breath.replace(true) {
+                if !waiting.replace(true) {
                     warn!(listener = name, %error, "cannot accept clients; raise the limit of open files");
                 }
                 sleep(ACCEPT_PAUSE).await;

@@ -1,7 +1,7 @@
 //! A simulated world against the core: servers fail in every way and come back, probes get lost, clients
 //! dial, and the clock is ours.
 //!
-//! A run prints its seed; `SIMULATION_SEED=n` repeats it, `SIMULATION_STEPS=n` makes it longer.
+//! A run prints its seed; `SIMULATION_SEED=n` repeats it, `TEST_SCALE=n` makes it n times as long.
 
 use std::{
     env,
@@ -21,11 +21,11 @@ use rivers::{
 #[test]
 fn no_fault_leaves_a_client_without_a_choice_or_exiles_a_healthy_server() {
     let seed = setting("SIMULATION_SEED").unwrap_or_else(rand::random);
-    let steps = setting("SIMULATION_STEPS").unwrap_or(100_000);
-    println!("SIMULATION_SEED={seed} SIMULATION_STEPS={steps}");
+    let scale = setting("TEST_SCALE").unwrap_or(1);
+    println!("SIMULATION_SEED={seed} TEST_SCALE={scale}");
     let mut world = World::new(seed);
     world.start();
-    for _ in 0..steps {
+    for _ in 0..scale * STEPS {
         world.step();
     }
     println!("{:?}", world.seen);
@@ -330,4 +330,5 @@ impl World {
     }
 }
 
+const STEPS: u64 = 100_000;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);

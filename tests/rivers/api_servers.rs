@@ -130,7 +130,8 @@ impl Load {
 /// The admin's, through rivers. Nothing is tried twice: what fails is to be seen.
 fn config(cluster: &Cluster, rivers: &Rivers) -> Config {
     let mut config = Config::new(format!("https://{}", rivers.listen).parse().unwrap());
-    config.root_cert = Some(vec![cluster.pki.ca_der()]);
+    config.root_cert = Some(Vec::new());
+    config.root_cert_file = Some(cluster.pki.ca_file());
     config.auth_info.client_certificate = Some(cluster.admin.certificate.display().to_string());
     config.auth_info.client_key = Some(cluster.admin.key.display().to_string());
     config.default_retry = false;

@@ -15,8 +15,7 @@ async fn a_server_that_refuses_costs_no_client() {
     let place = Place::loopback();
     let [nobody, server] = [2, 3].map(|node| place.socket_address(node, 6443));
     echo(server).await;
-    // Probes are too rare to help: what is shown is the dialling.
-    let rivers = Rivers::start(&place, &[nobody, server], &["--check-interval=5m"]).await;
+    let rivers = Rivers::start(&place, &[nobody, server], &[]).await;
     for _ in 0..50 {
         exchange(&mut rivers.client().await).await.unwrap();
     }
@@ -54,6 +53,9 @@ async fn a_server_that_comes_back_gets_clients_again() {
         std::io::ErrorKind::ConnectionReset
     );
     rivers.says("every upstream is down").await;
+    let refused = [("outcome", "refused")];
+    let refused = rivers.metric("rivers_dial_attempts_total", &refused).await;
+    assert!(refused >= 1.0, "{refused}");
 
     // All are dialled all the same: the first client needs no probe to go before it.
     echo(server).await;
@@ -65,6 +67,8 @@ async fn a_server_that_comes_back_gets_clients_again() {
 /// every SYN. Lasts as long as the result.
 async fn black_hole(address: SocketAddr) -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
+    // As every listener does: connections of another test's server may still be in TIME_WAIT.
+    socket.set_reuseaddr(true).unwrap();
     socket.bind(address).unwrap();
     let listener = socket.listen(1).unwrap();
     let mut queued = Vec::new();

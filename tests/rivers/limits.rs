@@ -1,70 +1,90 @@
 //! What happens when there is not enough of something.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use tests::binaries;
-use tests::launch::Launch;
+use rustix::process::{Resource, Rlimit, prlimit};
 use tests::place::Place;
 use tests::{program, wait};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::scene::{PATIENCE, Rivers, admin, echo, exchange, listen};
 
 #[tokio::test]
-async fn without_descriptors_clients_wait_and_are_served_once_there_are_some() {
+async fn clients_beyond_the_limit_wait_and_none_is_lost() {
     let place = Place::loopback();
-    let Some(prlimit) = binaries::packaged("prlimit") else {
-        return;
-    };
-    let server = place.socket_address(2, 6443);
-    echo(server).await;
-    let rivers = with_few_descriptors(&place, &prlimit, &server.to_string()).await;
-    rivers.ready().await;
+    let rivers = limited(&place, "max_connections: 10").await;
+    let mut served = Vec::new();
+    for _ in 0..10 {
+        let mut client = rivers.client().await;
+        exchange(&mut client).await.unwrap();
+        served.push(client);
+    }
+    let waiting = JoinSet::from_iter((0..50).map(|_| {
+        let listen = rivers.listen;
+        async move {
+            let mut client = TcpStream::connect(listen).await.unwrap();
+            exchange(&mut client).await
+        }
+    }));
+    rivers.says("as many connections as there may be").await;
+    // The limit holds for clients, not for those who look.
+    assert!(rivers.get("/healthz").await.starts_with("HTTP/1.1 200"));
 
-    // The kernel completes their handshakes; rivers has descriptors for a part of them.
+    drop(served);
+    for exchanged in waiting.join_all().await {
+        exchanged.unwrap();
+    }
+    exchange(&mut rivers.client().await).await.unwrap();
+    rivers.says("accepts clients again").await;
+}
+
+#[tokio::test]
+async fn without_descriptors_rivers_waits_and_does_not_spin() {
+    let place = Place::loopback();
+    let rivers = limited(&place, "max_connections: 1000").await;
+    let few = Rlimit {
+        current: Some(FILES),
+        maximum: Some(FILES),
+    };
+    prlimit(Some(rivers.peer.pid()), Resource::Nofile, few).unwrap();
     let mut clients = Vec::new();
     for _ in 0..FILES {
         clients.push(rivers.client().await);
     }
     rivers.says("cannot accept clients").await;
     let before = cpu_ticks(&rivers);
-    assert!(rivers.metric("rivers_accept_errors_total", &[]).await >= 1.0);
-    let spent = {
-        // A wait, not a condition: what is looked for is that nothing happens.
-        let _ = timeout(Duration::from_secs(1), std::future::pending::<()>()).await;
-        cpu_ticks(&rivers) - before
-    };
+    // A wait, not a condition: what is looked for is that nothing happens.
+    let _ = timeout(Duration::from_secs(1), std::future::pending::<()>()).await;
+    let spent = cpu_ticks(&rivers) - before;
     assert!(spent < 30, "{spent} ticks of CPU in a second of waiting");
 
     drop(clients);
     wait::until("a client to be served", PATIENCE, async || {
-        let exchanged = timeout(Duration::from_secs(5), async {
-            exchange(&mut rivers.client().await).await
-        });
+        let mut client = rivers.client().await;
+        let exchanged = timeout(Duration::from_secs(5), exchange(&mut client)).await;
         exchanged
-            .await
             .map_err(|late| late.to_string())?
             .map_err(|error| error.to_string())
     })
     .await;
     rivers.says("accepts clients again").await;
+    assert!(rivers.metric("rivers_accept_errors_total", &[]).await >= 1.0);
 }
 
-async fn with_few_descriptors(place: &Place, prlimit: &Path, upstream: &str) -> Rivers {
+/// A rivers with this line in its file, in front of one server.
+async fn limited(place: &Place, line: &str) -> Rivers {
     let (listen, admin) = (listen(place), admin(place));
-    // The program's path is the harness's to know; its command line begins with it.
-    let command = program::rivers(place)
-        .arg(format!("--listen={listen}"))
-        .arg(format!("--upstreams={upstream}"))
-        .arg(format!("--admin={admin}"))
-        .to_string();
-    let peer = Launch::new(place, "rivers", prlimit)
-        .arg(format!("--nofile={FILES}:{FILES}"))
-        .args(command.split(' '))
-        .start();
-    Rivers::accepting(peer, listen, admin).await
+    let server = place.socket_address(2, 6443);
+    let text = format!(
+        "listeners: [{{listen: '{listen}', upstreams: ['{server}']}}]\nadmin: '{admin}'\n{line}\n"
+    );
+    fs::write(place.folder().join("rivers.yml"), text).unwrap();
+    echo(server).await;
+    let rivers = program::rivers(place).args(["--config", "rivers.yml"]);
+    Rivers::accepting(rivers.start(), listen, admin).await
 }
 
 /// The CPU time that it has used, in clock ticks of 10 ms.
@@ -77,4 +97,4 @@ fn cpu_ticks(rivers: &Rivers) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-const FILES: usize = 64;
+const FILES: u64 = 64;

@@ -26,6 +26,9 @@ pub struct File {
     /// Threads that carry connections, 1 to 64. Default: the number of cores, but at most 4: one moves
     /// about a gigabyte a second, and what they do not use belongs to the node's work.
     pub workers: Option<usize>,
+    /// Connections at a time, over all listeners, 1 to 10000000; further clients wait to be accepted.
+    /// Default: what the limit of open files allows, two for each connection.
+    pub max_connections: Option<usize>,
     /// How long connections may go on after SIGTERM before they are closed; `0s`: as long as they like.
     /// Default `10s`.
     #[serde(default = "default_shutdown_timeout", with = "daemon::duration::serde")]

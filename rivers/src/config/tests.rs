@@ -56,6 +56,7 @@ listeners:
   upstreams: ["10.9.0.2:2379"]
 admin: off
 workers: 2
+max_connections: 1000
 shutdown_timeout: 0s
 log: {level: debug, format: json, file: /var/log/rivers.log}
 "#,
@@ -63,6 +64,7 @@ log: {level: debug, format: json, file: /var/log/rivers.log}
     .unwrap();
     assert_eq!(config.admin, None);
     assert_eq!(config.workers.get(), 2);
+    assert_eq!(config.max_connections.unwrap().get(), 1000);
     assert_eq!(config.shutdown_timeout, None);
     assert_eq!(config.log.level, logging::Level::Debug);
     let listener = &config.listeners[0];
@@ -112,6 +114,7 @@ fn mistakes_in_addresses_are_named_with_their_line() {
         load("listeners:\n- {listen: '127.0.0.1:1', upstreams: ['a:1']}\nadmin: 16480\n").unwrap_err(),
         load("listeners:\n- {listen: '127.0.0.1:1', upstreams: ['a:1']}\nworkers: 65\n").unwrap_err(),
         load("listeners:\n- {listen: '127.0.0.1:1', upstreams: ['a:1']}\nworkers: 0\n").unwrap_err(),
+        load("listeners:\n- {listen: '127.0.0.1:1', upstreams: ['a:1']}\nmax_connections: 0\n").unwrap_err(),
     ];
     insta::assert_snapshot!(said.join("\n"));
 }
