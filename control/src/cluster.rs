@@ -1,6 +1,6 @@
 //! The cluster as wanted: cluster.yml turned into values that can only be right.
 //!
-//! [`Cluster::read`] is the one way in. [`file`] says what the file may hold,
+//! [`Cluster::read`] is the one way in. `file` says what the file may hold,
 //! the conversion here checks it once, and nothing after it can meet a bad
 //! address or name. Fields that are CKE's own business are accepted and listed
 //! in [`Cluster::ignored`].
