@@ -4,11 +4,11 @@
 //! data path is saturated.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use std::{fmt, io};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -173,7 +173,7 @@ fn reason(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()
         }
-        _ => fmt::format(format_args!("{error}")),
+        _ => error.to_string(),
     }
 }
 

@@ -10,14 +10,6 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Ign
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use thiserror::Error;
 
-/// Reads `path` and parses it as `T`.
-///
-/// # Errors
-/// The file cannot be read, is larger than 16 MiB, or is not a `T`.
-pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    Document::read(path)?.parse()
-}
-
 /// Parses `text` as `T`; `name` stands for the file in errors.
 ///
 /// # Errors
@@ -378,7 +370,7 @@ mod tests {
 
     #[test]
     fn missing_file_is_one_sentence() {
-        let error = load::<File>(Path::new("/nonexistent/rivers.yml")).unwrap_err();
+        let error = Document::read(Path::new("/nonexistent/rivers.yml")).unwrap_err();
         assert_eq!(error.to_string(), "/nonexistent/rivers.yml: no such file");
     }
 

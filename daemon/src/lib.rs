@@ -7,7 +7,8 @@
 //!    sentence and an exit code;
 //! 2. [`config_file`] and [`duration`] turn a YAML file into typed values, and
 //!    a mistake in it into `path:line:column: what is wrong`;
-//! 3. [`logging`] and [`metrics`] are installed, once, by the composition root;
+//! 3. [`logging`] and [`metrics`] are installed, once, by the composition root,
+//!    which also lets the program open as many files as it may ([`descriptors`]);
 //! 4. [`admin`] serves `/metrics`, `/healthz` and `/readyz` from a thread of its
 //!    own, out of what [`readiness`] knows;
 //! 5. [`shutdown`] drains at the first signal and forces at the second.
@@ -16,6 +17,7 @@
 
 pub mod admin;
 pub mod config_file;
+pub mod descriptors;
 pub mod duration;
 pub mod exit;
 pub mod logging;

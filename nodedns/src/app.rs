@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use daemon::admin::{self, Endpoint};
+use daemon::descriptors;
 use daemon::exit::Failure;
 use daemon::readiness::{Heartbeat, Readiness};
 use daemon::shutdown::{Drain, Shutdown};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -40,7 +40,8 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let registry = daemon::metrics::Metrics::install();
     let readiness = Readiness::new();
     let starting = readiness.task("listen");
-    allow_open_files();
+    // What the limit is does not matter: sockets and clients are bounded otherwise.
+    let _ = descriptors::raise_limit();
     let sockets = listen::open(&config.listen, config.workers.get()).map_err(Failure::failed)?;
     admin::serve(
         config.admin,
@@ -207,16 +208,6 @@ fn ticks() -> tokio::time::Interval {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
-}
-
-/// Takes as many open files as the system grants: each question over UDP and each
-/// connection is one, and the usual soft limit of 1,024 is soon reached.
-fn allow_open_files() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "cannot raise the limit of open files");
-    }
 }
 
 /// Says plainly what this version does not do.

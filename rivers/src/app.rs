@@ -4,10 +4,9 @@ use std::{io, net::TcpListener, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use daemon::{
-    admin, duration, exit::Failure, logging, metrics::Metrics, readiness::Readiness,
+    admin, descriptors, duration, exit::Failure, logging, metrics::Metrics, readiness::Readiness,
     shutdown::Shutdown,
 };
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     runtime::Builder,
     sync::{Semaphore, mpsc, watch},
@@ -31,7 +30,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Failure> {
     log_panics();
     let recorder = Metrics::install();
     metrics::describe();
-    let descriptors = raise_descriptor_limit();
+    let descriptors = descriptors::raise_limit().unwrap_or(Semaphore::MAX_PERMITS);
 
     let sockets = bind(&config).map_err(Failure::failed)?;
     let readiness = Readiness::new();
@@ -166,21 +165,6 @@ fn log_panics() {
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         error!(at, message, "error in rivers; please report it");
     }));
-}
-
-/// The usual soft limit is 1024, which is meant for programs that use `select`. Gives the number of
-/// descriptors that may be open.
-fn raise_descriptor_limit() -> usize {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "cannot raise the limit of open files");
-        limit = getrlimit(Resource::Nofile);
-    }
-    limit
-        .current
-        .and_then(|limit| usize::try_from(limit).ok())
-        .unwrap_or(Semaphore::MAX_PERMITS)
 }
 
 /// How many connections there may be. Each needs two descriptors, and a client that is accepted without

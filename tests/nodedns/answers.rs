@@ -70,10 +70,15 @@ async fn the_second_question_is_a_hit_and_its_ttl_is_aged() {
         assert_eq!(reply.data(RecordType::AAAA), ["2001:db8::7"]);
         assert!(reply.message.answers[0].ttl <= 300);
     }
-    assert_eq!(node.metric("nodedns_cache_lookups_total", "hit").await, 9.0);
-    let server = outer.address().to_string();
+    assert_eq!(node.lookups("hit").await, 9.0);
+    let server = format!("udp://{}", outer.address());
     assert_eq!(
-        node.metric("nodedns_upstream_queries_total", &server).await,
+        node.admin
+            .metric(
+                "nodedns_upstream_queries_total",
+                &[("server", server.as_str())]
+            )
+            .await,
         1.0
     );
 }
@@ -87,7 +92,7 @@ async fn when_its_time_is_over_an_answer_is_asked_for_again() {
     assert_eq!(node.addresses("short.example.").await, ["192.0.2.8"]);
     tests::wait::until("the second miss", Duration::from_secs(10), async || {
         assert_eq!(node.addresses("short.example.").await, ["192.0.2.8"]);
-        match node.metric("nodedns_cache_lookups_total", "miss").await {
+        match node.lookups("miss").await {
             misses if misses >= 2.0 => Ok(()),
             misses => Err(format!("{misses} misses")),
         }
@@ -114,7 +119,7 @@ async fn denials_are_kept_too() {
             assert!(reply.message.authorities[0].ttl <= 20, "RFC 2308: MINIMUM");
         }
     }
-    assert_eq!(node.metric("nodedns_cache_lookups_total", "hit").await, 4.0);
+    assert_eq!(node.lookups("hit").await, 4.0);
 }
 
 #[tokio::test]
@@ -169,7 +174,7 @@ async fn the_same_question_of_many_is_asked_once() {
         asking.spawn(async move { question.ask(address).await.unwrap().data(RecordType::A) });
     }
     tests::wait::until("all to wait", Duration::from_secs(3), async || {
-        match node.metric("nodedns_coalesced_total", "").await {
+        match node.admin.metric("nodedns_coalesced_total", &[]).await {
             99.0 => Ok(()),
             waiting => Err(format!("{waiting} wait")),
         }
@@ -251,7 +256,7 @@ async fn packets_that_are_no_queries_harm_nothing() {
     let mut stream = TcpStream::connect(node.address).await.unwrap();
     stream.write_all(&[0, 3, 1, 2, 3, 0xff]).await.unwrap();
     assert_eq!(node.addresses("www.example.").await, ["192.0.2.7"]);
-    assert_eq!(node.metric("nodedns_panics_total", "").await, 0.0);
+    assert_eq!(node.admin.metric("nodedns_panics_total", &[]).await, 0.0);
 }
 
 /// The response code of what comes back within a moment.

@@ -1,56 +1,57 @@
 //! A node: nodedns with a configuration, and what it counts.
 
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tests::admin::Admin;
 use tests::dns::{Question, RecordType};
 use tests::launch::Launch;
 use tests::peer::Peer;
 use tests::place::Place;
-use tests::program;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tests::{program, wait};
 
 /// A running nodedns.
 pub(crate) struct Node {
     pub(crate) peer: Peer,
     /// Where it answers.
     pub(crate) address: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: Admin,
 }
 
 impl Node {
     /// Starts nodedns on the place's first address with these zones, as YAML list items, and waits
     /// until it is ready.
     pub(crate) async fn start(place: &Place, zones: &str) -> Self {
-        let (address, admin) = (address(place), place.socket_address(1, 9253));
+        let (address, admin) = (address(place), Admin(place.socket_address(1, 9253)));
         let mut peer = launch(place, &configuration(place, zones)).start();
-        let node = |peer| Self {
+        peer.ready(Duration::from_secs(10), async || admin.ready().await)
+            .await;
+        Self {
             peer,
             address,
             admin,
-        };
-        peer.ready(Duration::from_secs(10), async || {
-            get(admin, "/readyz").await.and_then(|(code, body)| {
-                (code == 200)
-                    .then_some(())
-                    .ok_or_else(|| io::Error::other(body))
-            })
-        })
-        .await;
-        node(peer)
+        }
     }
 
-    /// The sum of a metric's series whose labels contain `labels`.
-    pub(crate) async fn metric(&self, name: &str, labels: &str) -> f64 {
-        let (_, text) = get(self.admin, "/metrics").await.unwrap();
-        text.lines()
-            .filter(|line| line.starts_with(name) && line.contains(labels))
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-            .sum()
+    /// Waits until so many questions were not in the cache.
+    pub(crate) async fn misses(&self, count: f64) {
+        wait::until("the misses", Duration::from_secs(10), async || {
+            match self.lookups("miss").await {
+                misses if misses >= count => Ok(()),
+                misses => Err(format!("{misses} misses")),
+            }
+        })
+        .await;
+    }
+
+    /// Looks into the cache that ended so: `hit` or `miss`.
+    pub(crate) async fn lookups(&self, result: &str) -> f64 {
+        let labels = [("result", result)];
+        self.admin
+            .metric("nodedns_cache_lookups_total", &labels)
+            .await
     }
 
     /// The addresses that a name has, whatever else the reply says.
@@ -89,20 +90,4 @@ pub(crate) fn write(place: &Place, configuration: &str) -> PathBuf {
 /// A zone of the configuration, forwarded to these servers.
 pub(crate) fn zone(name: &str, servers: &[String]) -> String {
     format!("- {{name: {name}, forward: {servers:?}}}\n")
-}
-
-/// The status and the body of a page.
-async fn get(server: SocketAddr, path: &str) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(server).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).await?;
-    let status = reply.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let body = reply
-        .split_once("\r\n\r\n")
-        .map(|(_, body)| body.to_owned());
-    status
-        .zip(body)
-        .ok_or_else(|| io::Error::other(format!("no HTTP: {reply}")))
 }

@@ -92,22 +92,9 @@ async fn sigterm_lets_questions_that_wait_be_answered() {
     let (over_udp, over_tcp) = (asked.clone(), asked.tcp());
     let over_udp = tokio::spawn(async move { over_udp.ask(address).await });
     let over_tcp = tokio::spawn(async move { over_tcp.ask(address).await });
-    tests::wait::until("both to wait", Duration::from_secs(3), async || match node
-        .metric("nodedns_cache_lookups_total", "miss")
-        .await
-    {
-        2.0 => Ok(()),
-        misses => Err(format!("{misses} misses")),
-    })
-    .await;
+    node.misses(2.0).await;
     node.peer.signal(tests::peer::Signal::TERM);
-    tests::wait::until("the drain", Duration::from_secs(3), async || {
-        match node.peer.log().contains("draining") {
-            true => Ok(()),
-            false => Err("not yet"),
-        }
-    })
-    .await;
+    node.peer.says("draining").await;
     server.peer.resume();
     for answer in [over_udp, over_tcp] {
         let reply = answer.await.unwrap().unwrap();
@@ -127,23 +114,9 @@ async fn a_second_signal_forces() {
     server.peer.pause();
     let (asked, address) = (Question::new("www.example.", RecordType::A), node.address);
     tokio::spawn(async move { asked.ask(address).await });
-    tests::wait::until(
-        "a question to wait",
-        Duration::from_secs(3),
-        async || match node.metric("nodedns_cache_lookups_total", "miss").await {
-            1.0 => Ok(()),
-            misses => Err(format!("{misses} misses")),
-        },
-    )
-    .await;
+    node.misses(1.0).await;
     node.peer.signal(tests::peer::Signal::TERM);
-    tests::wait::until("the drain", Duration::from_secs(3), async || {
-        match node.peer.log().contains("draining") {
-            true => Ok(()),
-            false => Err("not yet"),
-        }
-    })
-    .await;
+    node.peer.says("draining").await;
     node.peer.signal(tests::peer::Signal::INT);
     let status = node.peer.exited(Duration::from_secs(2)).await.unwrap();
     assert_eq!(status.code(), Some(1));

@@ -52,9 +52,12 @@ async fn a_server_that_comes_back_gets_clients_again() {
         read.unwrap_err().kind(),
         std::io::ErrorKind::ConnectionReset
     );
-    rivers.says("every upstream is down").await;
+    rivers.peer.says("every upstream is down").await;
     let refused = [("outcome", "refused")];
-    let refused = rivers.metric("rivers_dial_attempts_total", &refused).await;
+    let refused = rivers
+        .admin
+        .metric("rivers_dial_attempts_total", &refused)
+        .await;
     assert!(refused >= 1.0, "{refused}");
 
     // All are dialled all the same: the first client needs no probe to go before it.

@@ -29,16 +29,19 @@ async fn clients_beyond_the_limit_wait_and_none_is_lost() {
             exchange(&mut client).await
         }
     }));
-    rivers.says("as many connections as there may be").await;
+    rivers
+        .peer
+        .says("as many connections as there may be")
+        .await;
     // The limit holds for clients, not for those who look.
-    assert!(rivers.get("/healthz").await.starts_with("HTTP/1.1 200"));
+    assert_eq!(rivers.admin.get("/healthz").await.unwrap().0, 200);
 
     drop(served);
     for exchanged in waiting.join_all().await {
         exchanged.unwrap();
     }
     exchange(&mut rivers.client().await).await.unwrap();
-    rivers.says("accepts clients again").await;
+    rivers.peer.says("accepts clients again").await;
 }
 
 #[tokio::test]
@@ -57,7 +60,7 @@ async fn without_descriptors_rivers_waits_and_does_not_spin() {
             clients.push(client);
         }
     }
-    rivers.says("cannot accept clients").await;
+    rivers.peer.says("cannot accept clients").await;
     let before = cpu_ticks(&rivers);
     // A wait, not a condition: what is looked for is that nothing happens.
     let _ = timeout(Duration::from_secs(1), std::future::pending::<()>()).await;
@@ -73,8 +76,8 @@ async fn without_descriptors_rivers_waits_and_does_not_spin() {
             .map_err(|error| error.to_string())
     })
     .await;
-    rivers.says("accepts clients again").await;
-    assert!(rivers.metric("rivers_accept_errors_total", &[]).await >= 1.0);
+    rivers.peer.says("accepts clients again").await;
+    assert!(rivers.admin.metric("rivers_accept_errors_total", &[]).await >= 1.0);
 }
 
 /// A rivers with this line in its file, in front of one server.

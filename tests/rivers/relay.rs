@@ -67,7 +67,7 @@ async fn a_client_that_has_finished_still_gets_its_answer() {
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
     assert_eq!(answer, "answer");
-    rivers.says("reason=client_finished").await;
+    rivers.peer.says("reason=client_finished").await;
 }
 
 #[tokio::test]
@@ -87,5 +87,5 @@ async fn a_reset_is_passed_on_as_a_reset() {
     }
     let error = client.read(&mut [0]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    rivers.says("reason=upstream_reset").await;
+    rivers.peer.says("reason=upstream_reset").await;
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tests::admin::Admin;
 use tests::peer::Peer;
 use tests::place::Place;
 use tests::{program, wait};
@@ -13,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) struct Rivers {
     pub(crate) peer: Peer,
     pub(crate) listen: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: Admin,
 }
 
 impl Rivers {
@@ -36,7 +37,7 @@ impl Rivers {
         let mut rivers = Self {
             peer,
             listen,
-            admin,
+            admin: Admin(admin),
         };
         let accepts = async || TcpStream::connect(listen).await;
         rivers.peer.ready(PATIENCE, accepts).await;
@@ -45,46 +46,11 @@ impl Rivers {
 
     /// Waits until one upstream of each listener is up.
     pub(crate) async fn ready(&self) {
-        wait::until("/readyz", PATIENCE, async || {
-            let text = self.get("/readyz").await;
-            if text.starts_with("HTTP/1.1 200") {
-                Ok(())
-            } else {
-                Err(text)
-            }
-        })
-        .await;
+        wait::until("/readyz", PATIENCE, async || self.admin.ready().await).await;
     }
 
     pub(crate) async fn client(&self) -> TcpStream {
         TcpStream::connect(self.listen).await.unwrap()
-    }
-
-    /// The response of the admin endpoint, head and all.
-    pub(crate) async fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.admin).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: rivers\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut response = String::new();
-        stream.read_to_string(&mut response).await.unwrap();
-        response
-    }
-
-    /// The value of the metric that has this name and these labels; 0 when there is none.
-    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let text = self.get("/metrics").await;
-        let labels: Vec<String> = labels
-            .iter()
-            .map(|(label, value)| format!("{label}=\"{value}\""))
-            .collect();
-        text.lines()
-            .filter(|line| {
-                line.strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
-            })
-            .filter(|line| labels.iter().all(|label| line.contains(label)))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
     }
 
     /// Waits until rivers believes this of an upstream.
@@ -92,17 +58,8 @@ impl Rivers {
         let upstream = upstream.to_string();
         let labels = [("upstream", upstream.as_str()), ("state", state)];
         wait::until(&format!("{upstream} to be {state}"), PATIENCE, async || {
-            let value = self.metric("rivers_upstream_state", &labels).await;
+            let value = self.admin.metric("rivers_upstream_state", &labels).await;
             if value > 0.5 { Ok(()) } else { Err("not yet") }
-        })
-        .await;
-    }
-
-    /// Waits until it has logged this.
-    pub(crate) async fn says(&self, text: &str) {
-        wait::until(text, PATIENCE, async || {
-            let log = self.peer.log();
-            if log.contains(text) { Ok(()) } else { Err(log) }
         })
         .await;
     }

@@ -38,7 +38,8 @@ async fn after_sigterm_connections_go_on_and_their_end_is_the_end() {
     let (mut rivers, mut client) = serving(&place, &[]).await;
     rivers.peer.signal(Signal::TERM);
     refuses_clients(&rivers).await;
-    assert!(rivers.get("/readyz").await.contains("draining"));
+    let (_, waiting) = rivers.admin.get("/readyz").await.unwrap();
+    assert!(waiting.contains("draining"), "{waiting}");
     exchange(&mut client).await.unwrap();
 
     drop(client);

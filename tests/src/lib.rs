@@ -31,9 +31,10 @@
 //!
 //! From top to bottom: the peers ([`kubernetes`], [`etcd`], [`coredns`], [`authoritative`]) and our
 //! programs ([`program`]) are each a [`launch::Launch`], which becomes a [`peer::Peer`], in a
-//! [`place::Place`]. [`dns`] asks and [`wait`] waits; [`pki`] makes certificates; [`binaries`] finds
+//! [`place::Place`]. [`dns`] and [`admin`] ask and [`wait`] waits; [`pki`] makes certificates; [`binaries`] finds
 //! what to start and skips loudly.
 
+pub mod admin;
 pub mod authoritative;
 pub mod binaries;
 pub mod coredns;

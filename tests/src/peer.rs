@@ -146,6 +146,19 @@ impl Peer {
         read(&self.log)
     }
 
+    /// Waits until it has said this, as part of whatever else it says.
+    ///
+    /// # Panics
+    ///
+    /// When it has not within some seconds; with the whole log.
+    pub async fn says(&self, text: &str) {
+        wait::until(text, SAYING, async || {
+            let log = self.log();
+            if log.contains(text) { Ok(()) } else { Err(log) }
+        })
+        .await;
+    }
+
     fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -183,6 +196,9 @@ async fn exit_of(child: &mut Child, within: Duration) -> Option<ExitStatus> {
 
 /// How long a process may take to end after SIGTERM.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// For words that follow at once on an idle machine.
+const SAYING: Duration = Duration::from_secs(20);
 
 /// Lines of a log that a failed test shows.
 const LOG_TAIL: usize = 40;
