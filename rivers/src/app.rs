@@ -1,10 +1,14 @@
 //! The composition root: builds every part once, hands each what it needs, and stops them in order.
 
-use std::{io, net::TcpListener, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use daemon::{
-    admin, descriptors, duration, exit::Failure, logging, metrics::Metrics, readiness::Readiness,
+    admin, descriptors, duration,
+    exit::Failure,
+    logging,
+    metrics::Metrics,
+    readiness::{Pending, Readiness},
     shutdown::Shutdown,
 };
 use tokio::{
@@ -17,8 +21,9 @@ use tracing::{error, info, warn};
 use crate::{
     config::{Admin, Config},
     director::Director,
-    listen, metrics,
-    worker::{self, Farewell, Shared},
+    listeners::Listeners,
+    metrics,
+    worker::{Shared, Workers},
 };
 
 /// Runs rivers until a signal stops it.
@@ -32,8 +37,8 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Failure> {
     metrics::describe();
     let descriptors = descriptors::raise_limit().unwrap_or(Semaphore::MAX_PERMITS);
 
-    let sockets = bind(&config).map_err(Failure::failed)?;
     let readiness = Readiness::new();
+    let starting = readiness.task("listen");
     if let Some(admin) = config.admin {
         serve_admin(admin, readiness.clone(), recorder)?;
     }
@@ -42,50 +47,36 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(serve(config, sockets, slots, readiness)))
+        .and_then(|runtime| runtime.block_on(serve(config, slots, readiness, starting)))
         .map_err(Failure::failed)
 }
 
 async fn serve(
     config: Config,
-    sockets: Vec<TcpListener>,
     slots: usize,
     readiness: Readiness,
+    starting: Pending,
 ) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::install().context("cannot listen for signals")?;
-    let listeners: Vec<_> = config.listeners.into_iter().map(Arc::new).collect();
-    let (director, events, snapshot) = Director::new(listeners.clone(), &readiness);
+    let (director, ends) = Director::new(readiness.clone());
     let mut director = tokio::spawn(director.run());
 
     let (close, closing) = watch::channel(false);
-    let mut workers = config.workers.get();
-    let (sender, mut ended) = mpsc::channel(workers);
     let shared = Shared {
-        listeners,
-        snapshot,
-        events,
+        snapshot: ends.snapshot,
+        events: ends.events,
         slots: Arc::new(Semaphore::new(slots)),
         drain: shutdown.drain(),
         closing,
         readiness: readiness.clone(),
     };
-    for number in 0..workers {
-        let sockets = sockets
-            .iter()
-            .map(TcpListener::try_clone)
-            .collect::<io::Result<_>>();
-        let farewell = Farewell {
-            number,
-            sender: sender.clone(),
-        };
-        worker::spawn(
-            sockets.context("cannot share a socket")?,
-            shared.clone(),
-            farewell,
-        )
-        .context("cannot start a worker")?;
-    }
-    drop((shared, sockets));
+    let (workers, mut ended) =
+        Workers::spawn(config.workers, &shared).context("cannot start a worker")?;
+    let mut running = config.workers.get();
+    drop(shared);
+    let mut listeners = Listeners::new(ends.changes, workers);
+    listeners.apply(config.listeners).await?;
+    starting.done();
 
     tokio::select! {
         signal = shutdown.signal() => info!(signal, "stopping: no more clients are accepted"),
@@ -95,8 +86,10 @@ async fn serve(
         }
     }
     readiness.drain();
+    // The sockets close when nobody has them any more: clients are to be refused from now on.
+    drop(listeners);
     tokio::select! {
-        () = all(&mut ended, &mut workers) => return Ok(ExitCode::SUCCESS),
+        () = all(&mut ended, &mut running) => return Ok(ExitCode::SUCCESS),
         signal = shutdown.signal() => warn!(signal, "stopping at once"),
         () = deadline(config.shutdown_timeout) => {
             let after = config.shutdown_timeout.map(duration::format);
@@ -104,7 +97,7 @@ async fn serve(
         }
     }
     close.send_replace(true);
-    if timeout(CLOSING, all(&mut ended, &mut workers))
+    if timeout(CLOSING, all(&mut ended, &mut running))
         .await
         .is_err()
     {
@@ -126,21 +119,6 @@ async fn deadline(after: Option<Duration>) {
         Some(after) => sleep(after).await,
         None => std::future::pending().await,
     }
-}
-
-fn bind(config: &Config) -> Result<Vec<TcpListener>, listen::ListenError> {
-    config
-        .listeners
-        .iter()
-        .map(|listener| {
-            let socket = listen::bind(listener.listen)?;
-            // With port 0 the kernel has chosen one.
-            if let Ok(address) = socket.local_addr() {
-                info!(listener = listener.name, %address, upstreams = listener.upstreams.len(), "listening");
-            }
-            Ok(socket)
-        })
-        .collect()
 }
 
 fn serve_admin(admin: Admin, readiness: Readiness, metrics: Metrics) -> Result<(), Failure> {

@@ -48,7 +48,7 @@ pub struct Admin {
 }
 
 /// One listening address and its upstreams.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// What it is called in logs and metrics.
     pub name: String,

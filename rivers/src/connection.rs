@@ -17,7 +17,7 @@ use rand::rngs::SmallRng;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
-    time::Instant,
+    time::{Instant, sleep},
 };
 
 use self::{
@@ -29,7 +29,7 @@ use crate::{
     close::CloseReason,
     config::Listener,
     decide::{
-        Choice, Event, Loaded, Snapshot,
+        Choice, Event, ListenerId, Loaded, Snapshot,
         choose::{self, Candidate},
         dial_plan::{Order, STAGGER},
     },
@@ -39,7 +39,7 @@ use crate::{
 
 /// What all connections of one listener on one worker share.
 pub(crate) struct Here {
-    pub(crate) index: usize,
+    pub(crate) id: ListenerId,
     pub(crate) listener: Arc<Listener>,
     /// What is believed of the upstreams.
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
@@ -135,12 +135,20 @@ impl Unserved {
 
 /// Chooses among the upstreams as they are believed to be now, and dials them as planned.
 async fn dial(here: &Here) -> Result<Served, Unserved> {
-    let limit = here.listener.dial_timeout;
-    let raced = dial::race(choose(here), limit, |choice| {
+    let began = Instant::now();
+    let order = loop {
+        let order = choose(here);
+        if !order.first.is_empty() || began.elapsed() >= here.listener.dial_timeout {
+            break order;
+        }
+        sleep(ROUND).await;
+    };
+    let limit = here.listener.dial_timeout.saturating_sub(began.elapsed());
+    let raced = dial::race(order, limit, |choice| {
         let load = choice.load.enter();
-        let address = Arc::clone(&choice.address);
+        let sockets = Arc::clone(&choice.sockets);
         async move {
-            let stream = dial::tcp(&address, here.listener.keepalive, limit).await?;
+            let stream = dial::any(&sockets, here.listener.keepalive, limit).await?;
             Ok((stream, load))
         }
     })
@@ -171,9 +179,14 @@ async fn dial(here: &Here) -> Result<Served, Unserved> {
     }
 }
 
+/// Nobody while no name has been found yet.
 fn choose(here: &Here) -> Order<Arc<Choice>> {
     let snapshot = here.snapshot.load();
-    let choices = &snapshot.listeners[here.index];
+    let choices: Vec<_> = snapshot
+        .choices(here.id)
+        .iter()
+        .filter(|choice| !choice.sockets.is_empty())
+        .collect();
     let candidates: Vec<Candidate> = choices
         .iter()
         .map(|choice| Candidate {
@@ -185,7 +198,7 @@ fn choose(here: &Here) -> Order<Arc<Choice>> {
     here.turn.set(turn.wrapping_add(1));
     let rng = &mut *here.rng.borrow_mut();
     choose::order(here.listener.balance, &candidates, turn, rng)
-        .map(|index| Arc::clone(&choices[index]))
+        .map(|index| Arc::clone(choices[index]))
 }
 
 /// Tells metrics and the core about attempts that did not win, and gives them in words. `unfinished` is
@@ -255,6 +268,9 @@ impl Drop for Active {
         self.0.decrement(1);
     }
 }
+
+/// A client whose upstreams have not been found looks again this often.
+const ROUND: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

@@ -1,23 +1,24 @@
-//! The core: what is believed of each upstream, whom to dial, and when. Pure: no socket, no task, no
-//! clock and no randomness but what it is given, so that `tests/simulation.rs` drives it through years
-//! of faults in seconds.
+//! The core: who is among the upstreams, what is believed of each, whom to dial, and when. Pure: no socket,
+//! no task, no clock and no randomness but what it is given, so that `tests/simulation.rs` drives it
+//! through years of faults in seconds.
 //!
-//! Facts come in as [`Event`]s with the time at which they are handled, and [`Action`]s come out. The
-//! [director](crate) is the one that calls it; connections read the [`Snapshot`]s that it publishes and
-//! ask [`choose`] and [`dial_plan`] themselves.
+//! Facts come in as [`Event`]s, and as the lists that [`Core::listen`] and its neighbours take, with the
+//! time at which they are handled, and [`Action`]s come out. The [director](crate) is the one that calls
+//! it; connections read the [`Snapshot`]s that it publishes and ask [`choose`] and [`dial_plan`] themselves.
 
 pub mod choose;
 pub mod dial_plan;
+mod resolution;
 mod set;
 mod upstream;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use rand::{SeedableRng, rngs::SmallRng};
 
-use self::set::{Member, Set};
+use self::set::{Ids, Member, Moves, Set};
 pub use self::{
-    set::{Choice, Id, Load, Loaded},
+    set::{Choice, Id, ListenerId, Load, Loaded, Source},
     upstream::State,
 };
 use crate::config::{Health, address::Address};
@@ -25,12 +26,13 @@ use crate::config::{Health, address::Address};
 /// Everything that is believed.
 #[derive(Debug)]
 pub struct Core {
-    sets: Vec<Set>,
+    sets: BTreeMap<ListenerId, Set>,
+    ids: Ids,
     rng: SmallRng,
 }
 
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happened to one upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A probe that [`Action::Probe`] asked for has ended.
     ProbeEnded {
@@ -44,6 +46,13 @@ pub enum Event {
         /// Whom it tried to reach.
         upstream: Id,
     },
+    /// A lookup that [`Action::Resolve`] asked for has ended.
+    Resolved {
+        /// Whose name it was.
+        upstream: Id,
+        /// What it found; `None` when it failed.
+        sockets: Option<Arc<[SocketAddr]>>,
+    },
 }
 
 /// What is to be done.
@@ -51,17 +60,28 @@ pub enum Event {
 pub enum Action {
     /// Probe this upstream once, within its listener's `health.timeout`, and report the result.
     Probe {
-        /// Index of the listener.
-        listener: usize,
+        /// Whose upstream it is.
+        listener: ListenerId,
         /// To be named in the result.
         upstream: Id,
         /// Whom to ask.
         address: Arc<Address>,
+        /// Where it is; empty if its name was not found, which is a failure.
+        sockets: Arc<[SocketAddr]>,
+    },
+    /// Look up the name of this upstream once, and report the result.
+    Resolve {
+        /// Whose upstream it is.
+        listener: ListenerId,
+        /// To be named in the result.
+        upstream: Id,
+        /// What to look up.
+        address: Arc<Address>,
     },
     /// Another state is believed now: the snapshot is out of date.
     Changed {
-        /// Index of the listener.
-        listener: usize,
+        /// Whose upstream it is.
+        listener: ListenerId,
         /// Whose state.
         address: Arc<Address>,
         /// The state until now.
@@ -69,96 +89,204 @@ pub enum Action {
         /// The state from now on.
         to: State,
     },
+    /// It is dialled from now on: the snapshot is out of date.
+    Joined {
+        /// Whose upstream it is.
+        listener: ListenerId,
+        /// Who.
+        address: Arc<Address>,
+    },
+    /// It is not dialled any more, and connections that it has stay: the snapshot is out of date.
+    Left {
+        /// Whose upstream it was.
+        listener: ListenerId,
+        /// Who.
+        address: Arc<Address>,
+    },
+    /// It is dialled at other addresses from now on: the snapshot is out of date.
+    Moved {
+        /// Whose upstream it is.
+        listener: ListenerId,
+        /// Who.
+        address: Arc<Address>,
+        /// Where it is now.
+        sockets: Arc<[SocketAddr]>,
+    },
 }
 
 /// What connections choose from. Immutable; the director replaces it whole.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Snapshot {
-    /// By the index of the listener.
-    pub listeners: Vec<Vec<Arc<Choice>>>,
+    listeners: BTreeMap<ListenerId, Vec<Arc<Choice>>>,
+}
+
+impl Snapshot {
+    /// The upstreams of a listener in the order of the configuration; none if there is no such listener.
+    #[must_use]
+    pub fn choices(&self, listener: ListenerId) -> &[Arc<Choice>] {
+        self.listeners.get(&listener).map_or(&[], Vec::as_slice)
+    }
 }
 
 impl Core {
-    /// Nothing is known yet. One element of `listeners` is the upstreams of one listener and how they are
-    /// judged. Equal seeds and events give equal actions.
+    /// No listener yet. Equal seeds and events give equal actions.
     #[must_use]
-    pub fn new(listeners: &[(&[Address], Health)], seed: u64, now: Instant) -> Self {
-        let mut next_id = 0;
-        let sets = listeners
-            .iter()
-            .map(|&(addresses, health)| {
-                let set = Set::new(health, addresses, next_id, now);
-                next_id += u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-                set
-            })
-            .collect();
+    pub fn new(seed: u64) -> Self {
         Self {
-            sets,
+            sets: BTreeMap::new(),
+            ids: Ids::default(),
             rng: SmallRng::seed_from_u64(seed),
         }
     }
 
+    /// A listener is there from now on, or is judged so from now on and has these for seeds. Upstreams that
+    /// it had before and keeps stay what they are.
+    pub fn listen(
+        &mut self,
+        listener: ListenerId,
+        seeds: &[Address],
+        health: Health,
+        now: Instant,
+    ) -> Vec<Action> {
+        let set = self
+            .sets
+            .entry(listener)
+            .or_insert_with(|| Set::new(health));
+        set.health = health;
+        for member in &mut set.members {
+            member.upstream.retime(now, &health);
+        }
+        self.replace(listener, Source::Seeds, seeds, now)
+    }
+
+    /// A listener is gone.
+    pub fn stop(&mut self, listener: ListenerId) -> Vec<Action> {
+        let set = self.sets.remove(&listener);
+        set.into_iter()
+            .flat_map(|set| set.members)
+            .map(|member| Action::Left {
+                listener,
+                address: member.address,
+            })
+            .collect()
+    }
+
+    /// A source has another list for a listener. What it said before is forgotten, but an empty list of
+    /// discovered upstreams changes nothing. A listener that is gone is ignored.
+    pub fn replace(
+        &mut self,
+        listener: ListenerId,
+        source: Source,
+        addresses: &[Address],
+        now: Instant,
+    ) -> Vec<Action> {
+        match self.sets.get_mut(&listener) {
+            Some(set) => moved(listener, set.replace(source, addresses, &mut self.ids, now)),
+            None => Vec::new(),
+        }
+    }
+
+    /// A listener has no discovery any more: its seeds are left.
+    pub fn forget_discovered(&mut self, listener: ListenerId, now: Instant) -> Vec<Action> {
+        match self.sets.get_mut(&listener) {
+            Some(set) => moved(listener, set.forget_discovered(&mut self.ids, now)),
+            None => Vec::new(),
+        }
+    }
+
     /// Takes one fact. An id of an upstream that is gone is ignored.
-    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
-        let (Event::ProbeEnded { upstream, .. } | Event::DialFailed { upstream }) = event;
+    pub fn handle(&mut self, event: &Event, now: Instant) -> Vec<Action> {
+        let (Event::ProbeEnded { upstream, .. }
+        | Event::DialFailed { upstream }
+        | Event::Resolved { upstream, .. }) = event;
         self.update(|member, health, rng| {
-            if member.id == upstream {
+            if member.id == *upstream {
                 match event {
                     Event::ProbeEnded { healthy, .. } => {
-                        member.upstream.probe_ended(now, healthy, health, rng);
+                        member.upstream.probe_ended(now, *healthy, health, rng);
+                        if !healthy {
+                            member.resolution.doubt(now);
+                        }
                     }
-                    Event::DialFailed { .. } => member.upstream.dial_failed(now, health),
+                    Event::DialFailed { .. } => {
+                        member.upstream.dial_failed(now, health);
+                        member.resolution.doubt(now);
+                    }
+                    Event::Resolved { sockets, .. } => {
+                        member.resolution.ended(now, sockets.clone());
+                    }
                 }
             }
-            false
+            Due::default()
         })
     }
 
-    /// Lets time pass: gives out the probes that are due.
+    /// Lets time pass: gives out the probes and lookups that are due.
     pub fn tick(&mut self, now: Instant) -> Vec<Action> {
-        self.update(|member, health, rng| member.upstream.tick(now, health, rng))
+        self.update(|member, health, rng| Due {
+            lookup: member.resolution.tick(now),
+            probe: member.resolution.is_settled() && member.upstream.tick(now, health, rng),
+        })
     }
 
     /// When [`tick`](Self::tick) has something to do; `None` without upstreams.
     #[must_use]
     pub fn wake(&self) -> Option<Instant> {
-        let members = self.sets.iter().flat_map(|set| &set.members);
-        members.map(|member| member.upstream.wake()).min()
+        let members = self.sets.values().flat_map(|set| &set.members);
+        members.flat_map(Member::wakes).min()
     }
 
     /// What connections choose from now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
+        let sets = self.sets.iter();
         Snapshot {
-            listeners: self.sets.iter().map(Set::view).collect(),
+            listeners: sets.map(|(&id, set)| (id, set.view())).collect(),
         }
     }
 
-    /// Does `step` to every upstream. The actions are the changes of state, and a probe wherever `step`
-    /// asks for one.
+    /// Does `step` to every upstream. The actions are the changes that it made, and what it asks for.
     fn update(
         &mut self,
-        mut step: impl FnMut(&mut Member, &Health, &mut SmallRng) -> bool,
+        mut step: impl FnMut(&mut Member, &Health, &mut SmallRng) -> Due,
     ) -> Vec<Action> {
         let mut actions = Vec::new();
-        for (listener, set) in self.sets.iter_mut().enumerate() {
+        for (&listener, set) in &mut self.sets {
             for member in &mut set.members {
                 let from = member.upstream.state();
-                let probe = step(member, &set.health, &mut self.rng);
+                let place = Arc::clone(member.resolution.sockets());
+                let due = step(member, &set.health, &mut self.rng);
+                let address = &member.address;
+                let sockets = member.resolution.sockets();
+                if !Arc::ptr_eq(&place, sockets) {
+                    actions.push(Action::Moved {
+                        listener,
+                        address: Arc::clone(address),
+                        sockets: Arc::clone(sockets),
+                    });
+                }
                 let to = member.upstream.state();
                 if from != to {
                     actions.push(Action::Changed {
                         listener,
-                        address: Arc::clone(&member.address),
+                        address: Arc::clone(address),
                         from,
                         to,
                     });
                 }
-                if probe {
+                if due.lookup {
+                    actions.push(Action::Resolve {
+                        listener,
+                        upstream: member.id,
+                        address: Arc::clone(address),
+                    });
+                }
+                if due.probe {
                     actions.push(Action::Probe {
                         listener,
                         upstream: member.id,
-                        address: Arc::clone(&member.address),
+                        address: Arc::clone(address),
+                        sockets: Arc::clone(sockets),
                     });
                 }
             }
@@ -166,3 +294,28 @@ impl Core {
         actions
     }
 }
+
+/// What one upstream is due for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Due {
+    lookup: bool,
+    probe: bool,
+}
+
+impl Member {
+    fn wakes(&self) -> impl Iterator<Item = Instant> + use<> {
+        let probe = self.resolution.is_settled().then(|| self.upstream.wake());
+        probe.into_iter().chain(self.resolution.wake())
+    }
+}
+
+fn moved(listener: ListenerId, moves: Moves) -> Vec<Action> {
+    let left = moves.left.into_iter();
+    let left = left.map(|address| Action::Left { listener, address });
+    let joined = moves.joined.into_iter();
+    left.chain(joined.map(|address| Action::Joined { listener, address }))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -145,28 +145,42 @@ where
     .await
 }
 
-/// Connects to `address` over TCP, keepalive and `TCP_NODELAY` set. A name is resolved first, and its
-/// addresses are tried in turn, each with an equal share of what is left of `limit`.
+/// Connects to `address` over TCP, as [`any`] does; a name is resolved first, within `limit`.
 ///
 /// # Errors
 /// The name does not resolve, or the last of its addresses cannot be connected in time.
 pub async fn tcp(address: &Address, keepalive: Duration, limit: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + limit;
-    let addresses = match &address.host {
-        Host::Ip(ip) => return connect(SocketAddr::new(*ip, address.port), keepalive).await,
+    let sockets = match &address.host {
+        Host::Ip(ip) => vec![SocketAddr::new(*ip, address.port)],
         Host::Name(name) => resolve(name, address.port, limit).await?,
     };
+    let left = deadline.saturating_duration_since(Instant::now());
+    any(&sockets, keepalive, left).await
+}
+
+/// Connects over TCP to the first of `sockets` that accepts, keepalive and `TCP_NODELAY` set. They are tried
+/// in turn, each with an equal share of what is left of `limit`.
+///
+/// # Errors
+/// The last of them cannot be connected in time, or there is none: its name has not been found.
+pub async fn any(
+    sockets: &[SocketAddr],
+    keepalive: Duration,
+    limit: Duration,
+) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + limit;
     let mut last = None;
-    for (index, &socket) in addresses.iter().enumerate() {
+    for (index, &socket) in sockets.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        let share = left / u32::try_from(sockets.len() - index).unwrap_or(u32::MAX);
         match timeout(share, connect(socket, keepalive)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = Some(error),
             Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
         }
     }
-    Err(last.unwrap_or_else(|| io::Error::other("the name has no address")))
+    Err(last.unwrap_or_else(|| io::Error::other("the name was not found")))
 }
 
 async fn resolve(name: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketAddr>> {
@@ -252,7 +266,7 @@ impl<C: fmt::Display> fmt::Display for Failed<C> {
 impl<C: fmt::Debug + fmt::Display> std::error::Error for Failed<C> {}
 
 /// A name with more addresses than this is cut: each would get too small a share of the time.
-const MAX_ADDRESSES: usize = 8;
+pub(crate) const MAX_ADDRESSES: usize = 8;
 const KEEPALIVE_PROBES: u32 = 3;
 
 #[cfg(test)]
@@ -327,6 +341,12 @@ mod tests {
         let failed = dial(&[Refuses(1), Refuses(1)]).await.unwrap_err();
         assert!(!failed.timed_out);
         assert_eq!(begin.elapsed(), Duration::from_millis(2));
+    }
+
+    #[tokio::test]
+    async fn without_an_address_it_says_that_the_name_was_not_found() {
+        let error = any(&[], LIMIT, LIMIT).await.unwrap_err();
+        assert_eq!(reason(&error), "the name was not found");
     }
 
     #[tokio::test]

@@ -1,136 +1,242 @@
-//! The one task that owns the core: facts come in through a channel, the core is asked, and what it
-//! decides goes out: probes are started, and a new snapshot is published.
+//! The one task that owns the core: facts come in through channels, the core is asked, and what it decides
+//! goes out: probes and lookups are started, and a new snapshot is published.
 //!
-//! The channel is bounded ([`QUEUE`]). Workers do not wait for room in it: a failed dial that is not told
-//! is found out by the next probe.
+//! The workers' channel is bounded ([`QUEUE`]). They do not wait for room in it: a failed dial that is not
+//! told is found out by the next probe. Those who change the set of upstreams do wait, until the snapshot
+//! is published.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use daemon::readiness::{Pending, Readiness};
-use tokio::{sync::mpsc, task::JoinSet, time::sleep_until};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::sleep_until,
+};
 use tracing::{debug, error, info, warn};
 
 use crate::{
     config::{Listener, address::Address},
-    decide::{Action, Core, Event, Id, Snapshot, State},
+    decide::{Action, Choice, Core, Event, Id, ListenerId, Snapshot, State},
     dial, metrics,
+    names::Names,
     probe::{self, Outcome},
 };
 
 /// Owner of the core.
 pub(crate) struct Director {
     core: Core,
-    listeners: Vec<Arc<Listener>>,
+    listeners: BTreeMap<ListenerId, Known>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     events: mpsc::Receiver<Event>,
-    probes: JoinSet<Probed>,
-    /// By listener: what `/readyz` waits for, until one of its upstreams is up.
-    waiting: Vec<Option<Pending>>,
+    changes: mpsc::Receiver<(Change, oneshot::Sender<()>)>,
+    tasks: JoinSet<Ended>,
+    names: Names,
+    readiness: Readiness,
 }
 
-/// A probe that has ended.
-struct Probed {
-    listener: usize,
-    upstream: Id,
-    address: Arc<Address>,
-    outcome: Outcome,
+/// Another set of upstreams.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// This listener is there from now on, or is so from now on.
+    Listen(ListenerId, Arc<Listener>),
+    /// This listener is gone.
+    Stop(ListenerId),
+}
+
+/// For those who change the set. Clones lead to the same director.
+#[derive(Clone, Debug)]
+pub(crate) struct Changes(mpsc::Sender<(Change, oneshot::Sender<()>)>);
+
+impl Changes {
+    /// Tells the director, and waits until the snapshot is as the change wants it.
+    pub(crate) async fn tell(&self, change: Change) {
+        let (published, is_published) = oneshot::channel();
+        // Without a director the program is about to end, and says so elsewhere.
+        if self.0.send((change, published)).await.is_ok() {
+            let _ = is_published.await;
+        }
+    }
+}
+
+/// What connects everyone else to a director.
+pub(crate) struct Ends {
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) changes: Changes,
+    /// Kept up to date by the director.
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+}
+
+/// A listener as the director sees it.
+struct Known {
+    listener: Arc<Listener>,
+    /// What `/readyz` waits for, until one of its upstreams is up.
+    waiting: Option<Pending>,
+}
+
+/// A task that has ended.
+enum Ended {
+    Probe {
+        listener: ListenerId,
+        upstream: Id,
+        address: Arc<Address>,
+        outcome: Outcome,
+    },
+    Lookup(Event),
 }
 
 impl Director {
-    /// A director, with the sender for facts and the snapshot that it will keep up to date.
-    pub(crate) fn new(
-        listeners: Vec<Arc<Listener>>,
-        readiness: &Readiness,
-    ) -> (Self, mpsc::Sender<Event>, Arc<ArcSwap<Snapshot>>) {
-        let sets: Vec<_> = listeners
-            .iter()
-            .map(|listener| (listener.upstreams.as_slice(), listener.health))
-            .collect();
-        let core = Core::new(&sets, rand::random(), Instant::now());
+    /// A director without listeners.
+    pub(crate) fn new(readiness: Readiness) -> (Self, Ends) {
+        let core = Core::new(rand::random());
         let snapshot = Arc::new(ArcSwap::from_pointee(core.snapshot()));
-        let (sender, events) = mpsc::channel(QUEUE);
-        for listener in &listeners {
-            for upstream in &listener.upstreams {
-                metrics::state(&listener.name, upstream, State::Unknown);
-            }
-        }
-        let waiting = listeners
-            .iter()
-            .map(|listener| Some(readiness.task(format!("an upstream of {}", listener.name))))
-            .collect();
+        let (event_sender, events) = mpsc::channel(QUEUE);
+        let (change_sender, changes) = mpsc::channel(CHANGES);
         let director = Self {
             core,
-            listeners,
+            listeners: BTreeMap::new(),
             snapshot: Arc::clone(&snapshot),
             events,
-            probes: JoinSet::new(),
-            waiting,
+            changes,
+            tasks: JoinSet::new(),
+            names: Names::new(),
+            readiness,
         };
-        (director, sender, snapshot)
+        let ends = Ends {
+            events: event_sender,
+            changes: Changes(change_sender),
+            snapshot,
+        };
+        (director, ends)
     }
 
     /// Runs until nobody is left to tell it anything.
     pub(crate) async fn run(mut self) {
         loop {
             let wake = self.core.wake().unwrap_or_else(far_away);
-            let actions = tokio::select! {
+            tokio::select! {
                 event = self.events.recv() => match event {
-                    Some(event) => self.core.handle(event, Instant::now()),
+                    Some(event) => self.handle(&event),
                     None => return,
                 },
-                Some(Ok(probed)) = self.probes.join_next() => self.take(probed),
-                () = sleep_until(wake.into()) => self.core.tick(Instant::now()),
-            };
-            self.act(actions);
+                Some((change, published)) = self.changes.recv() => {
+                    self.change(change);
+                    // Who does not wait for it any more need not know.
+                    let _ = published.send(());
+                }
+                Some(Ok(ended)) = self.tasks.join_next() => self.take(ended),
+                () = sleep_until(wake.into()) => {
+                    let actions = self.core.tick(Instant::now());
+                    self.act(actions);
+                }
+            }
         }
     }
 
-    fn take(&mut self, probed: Probed) -> Vec<Action> {
-        let Probed {
-            listener,
-            upstream,
-            address,
-            outcome,
-        } = probed;
-        let name = &self.listeners[listener].name;
-        let healthy = outcome.error.is_none();
-        metrics::probed(name, &address, outcome.took, healthy);
-        if let Some(error) = &outcome.error {
-            let reason = dial::reason(error);
-            debug!(listener = name, upstream = %address, reason, "probe failed");
+    fn handle(&mut self, event: &Event) {
+        let actions = self.core.handle(event, Instant::now());
+        self.act(actions);
+    }
+
+    fn change(&mut self, change: Change) {
+        let now = Instant::now();
+        let actions = match change {
+            Change::Listen(id, listener) => {
+                let (seeds, health) = (&listener.upstreams, listener.health);
+                let actions = self.core.listen(id, seeds, health, now);
+                self.know(id, &listener);
+                actions
+            }
+            Change::Stop(id) => {
+                let actions = self.core.stop(id);
+                self.act(actions);
+                self.listeners.remove(&id);
+                self.publish();
+                return;
+            }
+        };
+        self.act(actions);
+    }
+
+    fn know(&mut self, id: ListenerId, listener: &Arc<Listener>) {
+        let name = &listener.name;
+        self.listeners
+            .entry(id)
+            .and_modify(|known| known.listener = Arc::clone(listener))
+            .or_insert_with(|| Known {
+                listener: Arc::clone(listener),
+                waiting: Some(self.readiness.task(format!("an upstream of {name}"))),
+            });
+    }
+
+    fn take(&mut self, ended: Ended) {
+        match ended {
+            Ended::Lookup(event) => self.handle(&event),
+            Ended::Probe {
+                listener,
+                upstream,
+                address,
+                outcome,
+            } => {
+                let healthy = outcome.error.is_none();
+                if let Some(known) = self.listeners.get(&listener) {
+                    let name = &known.listener.name;
+                    metrics::probed(name, &address, outcome.took, healthy);
+                    if let Some(error) = &outcome.error {
+                        let reason = dial::reason(error);
+                        debug!(listener = name, upstream = %address, reason, "probe failed");
+                    }
+                }
+                self.handle(&Event::ProbeEnded { upstream, healthy });
+            }
         }
-        self.core
-            .handle(Event::ProbeEnded { upstream, healthy }, Instant::now())
     }
 
     fn act(&mut self, actions: Vec<Action>) {
         let mut changed = false;
         for action in actions {
+            changed |= !matches!(action, Action::Probe { .. } | Action::Resolve { .. });
             match action {
                 Action::Probe {
                     listener,
                     upstream,
                     address,
-                } => {
-                    let limit = self.listeners[listener].health.timeout;
-                    self.probes.spawn(async move {
-                        Probed {
-                            listener,
-                            upstream,
-                            outcome: probe::run(&address, limit).await,
-                            address,
-                        }
-                    });
-                }
+                    sockets,
+                } => self.probe(listener, upstream, address, sockets),
+                Action::Resolve {
+                    listener,
+                    upstream,
+                    address,
+                } => self.look_up(listener, upstream, address),
                 Action::Changed {
                     listener,
                     address,
                     from,
                     to,
+                } => self.tell(listener, &address, from, to),
+                Action::Joined { listener, address } => {
+                    let name = self.name(listener);
+                    metrics::state(name, &address, Some(State::Unknown));
+                    debug!(listener = name, upstream = %address, "upstream joined");
+                }
+                Action::Left { listener, address } => {
+                    let name = self.name(listener);
+                    metrics::state(name, &address, None);
+                    info!(listener = name, upstream = %address, "upstream left; its connections stay");
+                }
+                Action::Moved {
+                    listener,
+                    address,
+                    sockets,
                 } => {
-                    changed = true;
-                    self.tell(listener, &address, from, to);
+                    let name = self.name(listener);
+                    debug!(listener = name, upstream = %address, ?sockets, "the name was found");
                 }
             }
         }
@@ -139,10 +245,46 @@ impl Director {
         }
     }
 
+    fn probe(
+        &mut self,
+        listener: ListenerId,
+        upstream: Id,
+        address: Arc<Address>,
+        sockets: Arc<[SocketAddr]>,
+    ) {
+        let Some(known) = self.listeners.get(&listener) else {
+            return;
+        };
+        let limit = known.listener.health.timeout;
+        self.tasks.spawn(async move {
+            Ended::Probe {
+                listener,
+                upstream,
+                outcome: probe::run(&sockets, limit).await,
+                address,
+            }
+        });
+    }
+
+    fn look_up(&mut self, listener: ListenerId, upstream: Id, address: Arc<Address>) {
+        let names = self.names.clone();
+        let listener = self.name(listener).to_owned();
+        self.tasks.spawn(async move {
+            let found = names.lookup(&address).await;
+            if let Err(error) = &found {
+                debug!(listener, upstream = %address, %error, "the name was not found");
+            }
+            Ended::Lookup(Event::Resolved {
+                upstream,
+                sockets: found.ok(),
+            })
+        });
+    }
+
     /// A change of state, for people: up and down are news, doubts are not.
-    fn tell(&mut self, listener: usize, address: &Address, from: State, to: State) {
-        let name = &self.listeners[listener].name;
-        metrics::state(name, address, to);
+    fn tell(&mut self, listener: ListenerId, address: &Address, from: State, to: State) {
+        let name = self.name(listener);
+        metrics::state(name, address, Some(to));
         match (from, to) {
             (State::Unknown | State::Down, State::Up) => {
                 info!(listener = name, upstream = %address, "upstream is up");
@@ -150,24 +292,25 @@ impl Director {
             (_, State::Down) => warn!(listener = name, upstream = %address, "upstream is down"),
             (_, _) => debug!(listener = name, upstream = %address, %from, %to, "upstream in doubt"),
         }
-        if to == State::Up {
-            self.waiting[listener] = None;
+        if to == State::Up
+            && let Some(known) = self.listeners.get_mut(&listener)
+        {
+            known.waiting = None;
         }
+    }
+
+    /// Its name, for log and metrics; nothing if it is gone.
+    fn name(&self, listener: ListenerId) -> &str {
+        let known = self.listeners.get(&listener);
+        known.map_or("", |known| &known.listener.name)
     }
 
     fn publish(&self) {
         let before = self.snapshot.load();
         let now = self.core.snapshot();
-        for (listener, (before, now)) in self
-            .listeners
-            .iter()
-            .zip(before.listeners.iter().zip(&now.listeners))
-        {
-            let all_down = |choices: &[Arc<crate::decide::Choice>]| {
-                choices.iter().all(|choice| choice.state == State::Down)
-            };
-            if all_down(now) && !all_down(before) {
-                let name = &listener.name;
+        for (&id, known) in &self.listeners {
+            if all_down(now.choices(id)) && !all_down(before.choices(id)) {
+                let name = &known.listener.name;
                 error!(
                     listener = name,
                     "every upstream is down; clients are let try them all"
@@ -178,10 +321,16 @@ impl Director {
     }
 }
 
+fn all_down(choices: &[Arc<Choice>]) -> bool {
+    !choices.is_empty() && choices.iter().all(|choice| choice.state == State::Down)
+}
+
 /// A moment to sleep until when there is nothing to wake for.
 fn far_away() -> Instant {
-    Instant::now() + std::time::Duration::from_secs(3600)
+    Instant::now() + Duration::from_secs(3600)
 }
 
 /// Facts that may wait: some milliseconds' worth of failed dials of a node whose upstreams are all gone.
 const QUEUE: usize = 1024;
+/// Changes that may wait: those who make them wait, too, for each.
+const CHANGES: usize = 16;

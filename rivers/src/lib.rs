@@ -15,8 +15,10 @@
 //! the results of [`probe`]s. The director asks [`decide`] and publishes the next snapshot. Facts go up by
 //! channel, decisions come down by snapshot, and nothing else passes between threads.
 //!
-//! [`app`] builds these parts from a [`config`], which [`cli`] has read; [`check`] only tries the
-//! upstreams. [`kube_client`] lends the same way of dialling to programs that talk to the API servers.
+//! [`app`] builds these parts from a [`config`], which [`cli`] has read, and [`listeners`] makes them listen
+//! as it says; [`check`] only tries the upstreams. Where an upstream has a name, [`names`] looks it up for
+//! the director, so that no connection ever waits for a name server. [`kube_client`] lends the same way of
+//! dialling to programs that talk to the API servers.
 
 #![cfg_attr(
     not(test),
@@ -38,7 +40,9 @@ pub mod dial;
 mod director;
 pub mod kube_client;
 mod listen;
+mod listeners;
 mod metrics;
+mod names;
 mod probe;
 mod worker;
 

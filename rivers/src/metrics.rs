@@ -114,8 +114,8 @@ pub(crate) fn bytes(listener: &str) -> [metrics::Counter; 2] {
     )
 }
 
-/// Another state is believed of an upstream.
-pub(crate) fn state(listener: &str, upstream: &Address, now: State) {
+/// Another state is believed of an upstream; `None`: it has left, and nothing is.
+pub(crate) fn state(listener: &str, upstream: &Address, now: Option<State>) {
     for state in State::ALL {
         gauge!(
             STATE,
@@ -123,7 +123,7 @@ pub(crate) fn state(listener: &str, upstream: &Address, now: State) {
             "upstream" => upstream.to_string(),
             "state" => state.word()
         )
-        .set(if state == now { 1 } else { 0 });
+        .set(if now == Some(state) { 1 } else { 0 });
     }
 }
 

@@ -3,11 +3,9 @@
 
 mod tcp;
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::time::{Instant, timeout};
-
-use crate::config::address::Address;
 
 /// The result of one probe.
 #[derive(Debug)]
@@ -18,10 +16,10 @@ pub(crate) struct Outcome {
     pub(crate) error: Option<io::Error>,
 }
 
-/// Asks `address` once, for at most `limit`.
-pub(crate) async fn run(address: &Address, limit: Duration) -> Outcome {
+/// Asks the upstream at `sockets` once, for at most `limit`. An upstream that was not found is not well.
+pub(crate) async fn run(sockets: &[SocketAddr], limit: Duration) -> Outcome {
     let started = Instant::now();
-    let error = match timeout(limit, tcp::probe(address, limit)).await {
+    let error = match timeout(limit, tcp::probe(sockets, limit)).await {
         Ok(outcome) => outcome.err(),
         Err(_) => Some(io::ErrorKind::TimedOut.into()),
     };
@@ -38,10 +36,10 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_accepts_is_well_and_one_that_refuses_is_not() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = Address::from(listener.local_addr().unwrap());
-        assert!(run(&address, Duration::from_secs(5)).await.error.is_none());
+        let sockets = [listener.local_addr().unwrap()];
+        assert!(run(&sockets, Duration::from_secs(5)).await.error.is_none());
         drop(listener);
-        let error = run(&address, Duration::from_secs(5)).await.error.unwrap();
+        let error = run(&sockets, Duration::from_secs(5)).await.error.unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

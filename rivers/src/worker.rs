@@ -6,8 +6,10 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
     io,
     net::{SocketAddr, TcpListener as StdListener},
+    num::NonZeroUsize,
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -16,15 +18,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use daemon::{
-    readiness::{Heartbeat, Readiness},
-    shutdown::Drain,
-};
+use daemon::{readiness::Readiness, shutdown::Drain};
 use rand::{SeedableRng, rngs::SmallRng};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Builder,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::{JoinError, JoinSet, LocalSet},
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -34,14 +33,87 @@ use crate::{
     close::CloseReason,
     config::Listener,
     connection::{self, Here, copy::Buffer},
-    decide::{Event, Snapshot},
+    decide::{Event, ListenerId, Snapshot},
     metrics,
 };
 
-/// What a worker is given. Clones share everything.
+/// What a worker is told while it runs.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Accept clients of this listener from this socket. If the id is known, this replaces what it had:
+    /// clients from now on are served so, and those that are here stay.
+    Listen {
+        id: ListenerId,
+        listener: Arc<Listener>,
+        socket: StdListener,
+    },
+    /// Accept no more clients of this listener. Those that are here stay.
+    Stop(ListenerId),
+}
+
+/// For those who tell workers what to do.
+pub(crate) struct Workers(Vec<mpsc::Sender<Command>>);
+
+impl Workers {
+    /// Starts `count` workers, which listen to nothing yet. The receiver gets the number of each that ends.
+    ///
+    /// # Errors
+    /// A thread or its runtime cannot be made.
+    pub(crate) fn spawn(
+        count: NonZeroUsize,
+        shared: &Shared,
+    ) -> io::Result<(Self, mpsc::Receiver<usize>)> {
+        let (sender, ended) = mpsc::channel(count.get());
+        let workers = (0..count.get()).map(|number| {
+            let (commands, told) = mpsc::channel(COMMANDS);
+            let farewell = Farewell {
+                number,
+                sender: sender.clone(),
+            };
+            spawn(told, shared.clone(), farewell)?;
+            Ok(commands)
+        });
+        Ok((Self(workers.collect::<io::Result<_>>()?), ended))
+    }
+
+    /// The same socket once for each worker.
+    ///
+    /// # Errors
+    /// Descriptors ran out.
+    pub(crate) fn share(&self, socket: &StdListener) -> io::Result<Vec<StdListener>> {
+        self.0.iter().map(|_| socket.try_clone()).collect()
+    }
+
+    /// Tells all workers to listen, each with its share.
+    pub(crate) async fn listen(
+        &self,
+        id: ListenerId,
+        listener: &Arc<Listener>,
+        shares: Vec<StdListener>,
+    ) {
+        for (worker, socket) in self.0.iter().zip(shares) {
+            let listener = Arc::clone(listener);
+            let command = Command::Listen {
+                id,
+                listener,
+                socket,
+            };
+            // One that has ended is the composition root's business.
+            let _ = worker.send(command).await;
+        }
+    }
+
+    /// Tells all workers to accept no more clients of this listener.
+    pub(crate) async fn stop(&self, id: ListenerId) {
+        for worker in &self.0 {
+            let _ = worker.send(Command::Stop(id)).await;
+        }
+    }
+}
+
+/// What all workers are given. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) events: mpsc::Sender<Event>,
     /// One for each connection that there may be.
@@ -54,10 +126,10 @@ pub(crate) struct Shared {
 }
 
 /// Tells that a worker has ended, however it ended.
-pub(crate) struct Farewell {
-    pub(crate) number: usize,
+struct Farewell {
+    number: usize,
     /// Has room for every worker.
-    pub(crate) sender: mpsc::Sender<usize>,
+    sender: mpsc::Sender<usize>,
 }
 
 impl Drop for Farewell {
@@ -67,23 +139,12 @@ impl Drop for Farewell {
     }
 }
 
-/// Starts a worker on these sockets, in the order of `shared.listeners`.
-///
-/// # Errors
-/// The thread or its runtime cannot be made.
-pub(crate) fn spawn(
-    sockets: Vec<StdListener>,
-    shared: Shared,
-    farewell: Farewell,
-) -> io::Result<()> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(LOOKUP_THREADS)
-        .build()?;
+fn spawn(commands: mpsc::Receiver<Command>, shared: Shared, farewell: Farewell) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new()
         .name(format!("worker {}", farewell.number))
         .spawn(move || {
-            let running = run(farewell.number, sockets, shared);
+            let running = Worker::new(shared).run(farewell.number, commands);
             if let Err(error) = runtime.block_on(LocalSet::new().run_until(running)) {
                 error!(worker = farewell.number, %error, "a worker cannot run");
             }
@@ -93,61 +154,94 @@ pub(crate) fn spawn(
     Ok(())
 }
 
-async fn run(number: usize, sockets: Vec<StdListener>, shared: Shared) -> io::Result<()> {
-    let heartbeat = shared.readiness.heartbeat(format!("worker {number}"));
-    let buffer = Rc::new(Buffer::new());
-    let mut serving = JoinSet::new();
-    let mut tallies = Vec::new();
-    for (index, (socket, listener)) in sockets.into_iter().zip(&shared.listeners).enumerate() {
-        let here = Rc::new(Here {
-            index,
-            listener: Arc::clone(listener),
-            snapshot: Arc::clone(&shared.snapshot),
-            events: shared.events.clone(),
-            closing: shared.closing.clone(),
-            buffer: Rc::clone(&buffer),
-            rng: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
-            turn: Cell::new(0),
-            to_upstream: Cell::new(0),
-            to_client: Cell::new(0),
-        });
-        tallies.push(Tally::new(Rc::clone(&here)));
-        serving.spawn_local(serve(
-            TcpListener::from_std(socket)?,
-            here,
-            Arc::clone(&shared.slots),
-            shared.drain.clone(),
-        ));
-    }
-    tokio::select! {
-        () = beat(&heartbeat, &tallies) => {}
-        () = all_served(serving) => {}
-    }
-    tallies.iter().for_each(Tally::flush);
-    Ok(())
+/// What runs on the thread.
+struct Worker {
+    shared: Shared,
+    buffer: Rc<Buffer>,
+    /// Accept loops, those included that wait for their last connections.
+    serving: JoinSet<()>,
+    /// Ends an accept loop when it is dropped.
+    accepting: HashMap<ListenerId, oneshot::Sender<()>>,
+    tallies: Vec<Tally>,
 }
 
-/// Waits until every listener has been drained.
-async fn all_served(mut serving: JoinSet<()>) {
-    while let Some(ended) = serving.join_next().await {
-        // Only a fault in the accept loop itself gets here; the composition root ends the process then.
-        ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+impl Worker {
+    fn new(shared: Shared) -> Self {
+        Self {
+            shared,
+            buffer: Rc::new(Buffer::new()),
+            serving: JoinSet::new(),
+            accepting: HashMap::new(),
+            tallies: Vec::new(),
+        }
+    }
+
+    /// Runs until the drain has started and the last connection has ended.
+    async fn run(mut self, number: usize, mut commands: mpsc::Receiver<Command>) -> io::Result<()> {
+        let heartbeat = self.shared.readiness.heartbeat(format!("worker {number}"));
+        let mut second = interval(BEAT);
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut drain = self.shared.drain.clone();
+        let mut draining = false;
+        while !draining || !self.serving.is_empty() {
+            tokio::select! {
+                () = drain.started(), if !draining => draining = true,
+                Some(command) = commands.recv() => self.obey(command)?,
+                Some(ended) = self.serving.join_next() => {
+                    // Only a fault in the accept loop itself: the composition root ends the process then.
+                    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                }
+                _ = second.tick() => {
+                    heartbeat.beat();
+                    self.tallies.retain(Tally::flush);
+                }
+            }
+        }
+        self.tallies.retain(Tally::flush);
+        Ok(())
+    }
+
+    fn obey(&mut self, command: Command) -> io::Result<()> {
+        match command {
+            Command::Stop(id) => drop(self.accepting.remove(&id)),
+            Command::Listen {
+                id,
+                listener,
+                socket,
+            } => {
+                let socket = TcpListener::from_std(socket)?;
+                let here = Rc::new(Here {
+                    id,
+                    listener,
+                    snapshot: Arc::clone(&self.shared.snapshot),
+                    events: self.shared.events.clone(),
+                    closing: self.shared.closing.clone(),
+                    buffer: Rc::clone(&self.buffer),
+                    rng: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
+                    turn: Cell::new(0),
+                    to_upstream: Cell::new(0),
+                    to_client: Cell::new(0),
+                });
+                self.tallies.push(Tally::new(Rc::clone(&here)));
+                let (accepting, stopped) = oneshot::channel();
+                let (slots, drain) = (Arc::clone(&self.shared.slots), self.shared.drain.clone());
+                self.serving
+                    .spawn_local(serve(socket, here, slots, stopped, drain));
+                self.accepting.insert(id, accepting);
+            }
+        }
+        Ok(())
     }
 }
 
-/// Once a second: a sign of life, and the bytes counted here into the metrics.
-async fn beat(heartbeat: &Heartbeat, tallies: &[Tally]) {
-    let mut second = interval(BEAT);
-    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        second.tick().await;
-        heartbeat.beat();
-        tallies.iter().for_each(Tally::flush);
-    }
-}
-
-/// Accepts clients until the drain starts, then waits for those that are there.
-async fn serve(socket: TcpListener, here: Rc<Here>, slots: Arc<Semaphore>, mut drain: Drain) {
+/// Accepts clients until it is stopped or the drain starts, then waits for those that are there.
+async fn serve(
+    socket: TcpListener,
+    here: Rc<Here>,
+    slots: Arc<Semaphore>,
+    mut stopped: oneshot::Receiver<()>,
+    mut drain: Drain,
+) {
     let mut connections = JoinSet::new();
     let waiting = Cell::new(false);
     {
@@ -156,6 +250,7 @@ async fn serve(socket: TcpListener, here: Rc<Here>, slots: Arc<Semaphore>, mut d
         loop {
             tokio::select! {
                 () = drain.started() => break,
+                _ = &mut stopped => break,
                 client = &mut next => {
                     connections.spawn_local(serve_one(client, Rc::clone(&here)));
                     next.set(next_client(&socket, &here, &slots, &waiting));
@@ -259,13 +354,15 @@ impl Tally {
         }
     }
 
-    fn flush(&self) {
+    /// Whether there can be more to count.
+    fn flush(&self) -> bool {
         self.to_upstream.increment(self.here.to_upstream.take());
         self.to_client.increment(self.here.to_client.take());
+        Rc::strong_count(&self.here) > 1
     }
 }
 
 const BEAT: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Threads that resolve names of upstreams; more lookups wait.
-const LOOKUP_THREADS: usize = 4;
+/// Commands that may wait; who gives them waits, too.
+const COMMANDS: usize = 16;

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use rivers::{
     config::{Balance, Health, address::Address},
     decide::{
-        Action, Core, Event, Id, State,
+        Action, Core, Event, Id, ListenerId, State,
         choose::{self, Candidate},
         dial_plan::{DialPlan, STAGGER, Step},
     },
@@ -92,8 +92,12 @@ impl World {
             fall: rng.random_range(1..=3),
             ..Health::default()
         };
-        let core = Core::new(&[(&addresses, health)], rng.random(), now);
-        let ids = core.snapshot().listeners[0]
+        let mut core = Core::new(rng.random());
+        let joined = core.listen(LISTENER, &addresses, health, now);
+        assert_eq!(joined.len(), addresses.len());
+        let snapshot = core.snapshot();
+        let ids = snapshot
+            .choices(LISTENER)
             .iter()
             .map(|choice| choice.id)
             .collect();
@@ -162,7 +166,7 @@ impl World {
                 let upstream = self.ids[index];
                 let actions = self
                     .core
-                    .handle(Event::ProbeEnded { upstream, healthy }, self.now);
+                    .handle(&Event::ProbeEnded { upstream, healthy }, self.now);
                 self.take(actions);
             }
         }
@@ -185,6 +189,10 @@ impl World {
                     self.seen.downs += u64::from(to == State::Down);
                     self.seen.recoveries += u64::from(from == State::Down);
                 }
+                Action::Resolve { .. }
+                | Action::Joined { .. }
+                | Action::Left { .. }
+                | Action::Moved { .. } => panic!("nobody comes, goes or has a name: {action:?}"),
             }
         }
     }
@@ -232,7 +240,8 @@ impl World {
     /// A client's dial from choice to end, on a clock of its own: dials overlap with what happens around.
     fn dial(&mut self) {
         self.seen.dials += 1;
-        let choices = self.core.snapshot().listeners.remove(0);
+        let snapshot = self.core.snapshot();
+        let choices = snapshot.choices(LISTENER);
         let candidates: Vec<Candidate> = choices
             .iter()
             .map(|choice| Candidate {
@@ -298,13 +307,14 @@ impl World {
     fn dial_failed(&mut self, index: usize) {
         self.servers[index].spoken_against = Some(self.now);
         let upstream = self.ids[index];
-        let actions = self.core.handle(Event::DialFailed { upstream }, self.now);
+        let actions = self.core.handle(&Event::DialFailed { upstream }, self.now);
         self.take(actions);
     }
 
     /// Beliefs follow the facts within a bounded time.
     fn check_beliefs(&self) {
-        for (server, choice) in self.servers.iter().zip(&self.core.snapshot().listeners[0]) {
+        let snapshot = self.core.snapshot();
+        for (server, choice) in self.servers.iter().zip(snapshot.choices(LISTENER)) {
             let settled = self.now - server.since > self.time_to_notice();
             let spoken_against = server
                 .spoken_against
@@ -330,5 +340,6 @@ impl World {
     }
 }
 
+const LISTENER: ListenerId = ListenerId(0);
 const STEPS: u64 = 100_000;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);

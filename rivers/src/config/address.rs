@@ -1,6 +1,6 @@
 //! An address to dial, as people write it: `10.9.0.2:6443`, `[fd00::2]:6443`, `api.example:6443`.
 //!
-//! Names are kept as names: they are resolved each time they are dialled.
+//! Names are kept as names: they are looked up at run time, again and again.
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ pub struct Address {
 pub enum Host {
     /// Dialled as it is.
     Ip(IpAddr),
-    /// Resolved at each dial; a DNS name or one from `/etc/hosts`.
+    /// Looked up again and again; a DNS name or one from `/etc/hosts`.
     Name(String),
 }
 

@@ -16,6 +16,8 @@ use crate::{
     decide::Core,
 };
 
+const ID: ListenerId = ListenerId(0);
+
 /// A listener whose clients are served by [`run`], and an upstream that the test plays.
 struct Case {
     here: Rc<Here>,
@@ -26,11 +28,9 @@ struct Case {
 
 impl Case {
     fn new(upstreams: &[Address]) -> Self {
-        let core = Core::new(
-            &[(upstreams, Health::default())],
-            1,
-            std::time::Instant::now(),
-        );
+        let mut core = Core::new(1);
+        let now = std::time::Instant::now();
+        core.listen(ID, upstreams, Health::default(), now);
         let (sender, events) = mpsc::channel(16);
         let (close, closing) = watch::channel(false);
         let listener = Listener {
@@ -43,7 +43,7 @@ impl Case {
             health: Health::default(),
         };
         let here = Here {
-            index: 0,
+            id: ID,
             listener: Arc::new(listener),
             snapshot: Arc::new(ArcSwap::from_pointee(core.snapshot())),
             events: sender,

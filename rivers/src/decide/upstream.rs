@@ -148,6 +148,13 @@ impl Upstream {
         self.probe = Probe::Due((since + pause).max(now));
     }
 
+    /// It is judged by another `health` from now on: the next probe comes no later than that says.
+    pub(super) fn retime(&mut self, now: Instant, health: &Health) {
+        if let Probe::Due(at) = &mut self.probe {
+            *at = (*at).min(now + health.interval);
+        }
+    }
+
     /// A client's dial to it failed.
     pub(super) fn dial_failed(&mut self, now: Instant, health: &Health) {
         if matches!(self.state, State::Up | State::Unknown) {
@@ -282,6 +289,16 @@ mod tests {
         assert_eq!(overdue, case.now + case.health.timeout + RESULT_GRACE);
         assert!(case.upstream.tick(overdue, &case.health, &mut case.rng));
         assert_eq!(case.upstream.state(), State::Down);
+    }
+
+    #[test]
+    fn a_shorter_interval_holds_at_once() {
+        let mut case = Case::new(2, 1);
+        case.health.interval = Duration::from_secs(300);
+        case.probe(true);
+        case.health.interval = Duration::from_secs(1);
+        case.upstream.retime(case.now, &case.health);
+        assert_eq!(case.upstream.wake(), case.now + case.health.interval);
     }
 
     #[test]
