@@ -14,6 +14,7 @@ use rivers::decide::dial_plan::{DialPlan, Step};
 fn dial_plan(criterion: &mut Criterion) {
     let candidates = [7, 5, 9].map(|load| Candidate {
         state: State::Up,
+        dialable: true,
         load,
     });
     let now = Instant::now();

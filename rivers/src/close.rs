@@ -34,6 +34,8 @@ pub(crate) enum CloseReason {
     NoUpstream,
     /// No upstream accepted within `dial_timeout`.
     DialTimedOut,
+    /// The upstream was declared dead while the connection still waited for it.
+    UpstreamDown,
     /// rivers had to stop, and `shutdown_timeout` was over.
     Shutdown,
 }
@@ -66,6 +68,7 @@ impl CloseReason {
             Self::ClientLeft => "client_left",
             Self::NoUpstream => "no_upstream",
             Self::DialTimedOut => "dial_timed_out",
+            Self::UpstreamDown => "upstream_down",
             Self::Shutdown => "shutdown",
         }
     }

@@ -17,7 +17,7 @@ use rand::rngs::SmallRng;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
-    time::{Instant, sleep},
+    time::{Instant, interval, sleep},
 };
 
 use self::{
@@ -29,7 +29,7 @@ use crate::{
     close::CloseReason,
     config::Listener,
     decide::{
-        Choice, Event, ListenerId, Loaded, Snapshot,
+        Choice, Entered, Event, ListenerId, Snapshot,
         choose::{self, Candidate},
         dial_plan::{Order, STAGGER},
     },
@@ -79,15 +79,18 @@ pub(crate) async fn run(client: TcpStream, address: SocketAddr, here: Rc<Here>) 
                 to_upstream: Count {
                     connection: &to_upstream,
                     listener: &here.to_upstream,
+                    heard: None,
                 },
                 to_client: Count {
                     connection: &to_client,
                     listener: &here.to_client,
+                    heard: Some(&served.choice.traffic),
                 },
             };
             let reason = tokio::select! {
                 reason = relay(&client, &served.stream, &here.buffer, counts) => reason,
                 _ = closing.wait_for(|now| *now) => CloseReason::Shutdown,
+                () = Box::pin(given_up(&here, &served.choice)) => CloseReason::UpstreamDown,
             };
             close(served.stream, reason);
             (served.choice.address.to_string(), served.tried, reason)
@@ -115,7 +118,7 @@ struct Served {
     stream: TcpStream,
     choice: Arc<Choice>,
     tried: String,
-    _load: Loaded,
+    _entered: Entered,
 }
 
 /// A client that got no upstream.
@@ -145,18 +148,18 @@ async fn dial(here: &Here) -> Result<Served, Unserved> {
     };
     let limit = here.listener.dial_timeout.saturating_sub(began.elapsed());
     let raced = dial::race(order, limit, |choice| {
-        let load = choice.load.enter();
+        let entered = choice.traffic.enter();
         let sockets = Arc::clone(&choice.sockets);
         async move {
             let stream = dial::any(&sockets, here.listener.keepalive, limit).await?;
-            Ok((stream, load))
+            Ok((stream, entered))
         }
     })
     .await;
     match raced {
         Ok(Won {
             candidate: choice,
-            value: (stream, load),
+            value: (stream, entered),
             lost,
             ..
         }) => {
@@ -165,7 +168,7 @@ async fn dial(here: &Here) -> Result<Served, Unserved> {
                 stream,
                 tried: report(here, &lost, Attempt::Overtaken),
                 choice,
-                _load: load,
+                _entered: entered,
             })
         }
         Err(Failed { timed_out, lost }) => Err(Unserved {
@@ -182,23 +185,36 @@ async fn dial(here: &Here) -> Result<Served, Unserved> {
 /// Nobody while no name has been found yet.
 fn choose(here: &Here) -> Order<Arc<Choice>> {
     let snapshot = here.snapshot.load();
-    let choices: Vec<_> = snapshot
-        .choices(here.id)
-        .iter()
-        .filter(|choice| !choice.sockets.is_empty())
-        .collect();
+    let choices = snapshot.choices(here.id);
     let candidates: Vec<Candidate> = choices
         .iter()
         .map(|choice| Candidate {
             state: choice.state,
-            load: choice.load.count(),
+            dialable: choice.is_dialable(),
+            load: choice.traffic.connections(),
         })
         .collect();
     let turn = here.turn.get();
     here.turn.set(turn.wrapping_add(1));
     let rng = &mut *here.rng.borrow_mut();
     choose::order(here.listener.balance, &candidates, turn, rng)
-        .map(|index| Arc::clone(choices[index]))
+        .map(|index| Arc::clone(&choices[index]))
+}
+
+/// Waits until the connections that were dialled when this choice was made have to be closed.
+async fn given_up(here: &Here, dialled: &Choice) {
+    let mut looks = interval(LOOK);
+    loop {
+        looks.tick().await;
+        let snapshot = here.snapshot.load();
+        let now = snapshot
+            .choices(here.id)
+            .iter()
+            .find(|choice| choice.id == dialled.id);
+        if now.is_some_and(|now| now.epoch > dialled.epoch) {
+            return;
+        }
+    }
 }
 
 /// Tells metrics and the core about attempts that did not win, and gives them in words. `unfinished` is
@@ -271,6 +287,8 @@ impl Drop for Active {
 
 /// A client whose upstreams have not been found looks again this often.
 const ROUND: Duration = Duration::from_millis(100);
+/// How often a connection looks whether its upstream has been given up.
+const LOOK: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ pub mod choose;
 pub mod dial_plan;
 mod resolution;
 mod set;
+mod traffic;
 mod upstream;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
@@ -18,7 +19,8 @@ use rand::{SeedableRng, rngs::SmallRng};
 
 use self::set::{Ids, Member, Moves, Set};
 pub use self::{
-    set::{Choice, Id, ListenerId, Load, Loaded, Source},
+    set::{Choice, Id, ListenerId, Source},
+    traffic::{Entered, Traffic},
     upstream::State,
 };
 use crate::config::{Health, address::Address};

@@ -246,7 +246,8 @@ impl World {
             .iter()
             .map(|choice| Candidate {
                 state: choice.state,
-                load: choice.load.count(),
+                dialable: choice.is_dialable(),
+                load: choice.traffic.connections(),
             })
             .collect();
         let turn = usize::try_from(self.seen.dials).unwrap();

@@ -9,11 +9,14 @@ use std::{
     cell::{Cell, RefCell},
     io,
     net::Shutdown,
+    time::Instant,
 };
 
 use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream, task::yield_now};
+
+use crate::decide::Traffic;
 
 /// The copy buffer that all connections of one worker share.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ impl Buffer {
 pub(crate) struct Count<'a> {
     pub(crate) connection: &'a Cell<u64>,
     pub(crate) listener: &'a Cell<u64>,
+    /// The upstream's record, in the direction that reads from it.
+    pub(crate) heard: Option<&'a Traffic>,
 }
 
 impl Count<'_> {
@@ -37,6 +42,9 @@ impl Count<'_> {
         let bytes = bytes as u64;
         self.connection.set(self.connection.get() + bytes);
         self.listener.set(self.listener.get() + bytes);
+        if let Some(traffic) = self.heard {
+            traffic.hear(Instant::now());
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use crate::config::Balance;
 pub struct Candidate {
     /// What is believed of it.
     pub state: State,
+    /// Whether it may be dialled at all.
+    pub dialable: bool,
     /// Its connections, those still being dialled included: a black hole collects load and loses.
     pub load: usize,
 }
@@ -17,8 +19,8 @@ pub struct Candidate {
 /// The order, as indices into `candidates`, in which one connection tries them: by state, and within one
 /// state as `balance` says. `turn` grows by one a connection and is only used by round robin.
 ///
-/// Never empty while there are candidates. Those that are down are the last resort, unless all are: then
-/// all are tried, since probes that lie must not take the node down.
+/// Never empty while one of them may be dialled. Those that are down are the last resort, unless all are:
+/// then all are tried, since probes that lie must not take the node down.
 pub fn order(
     balance: Balance,
     candidates: &[Candidate],
@@ -26,7 +28,9 @@ pub fn order(
     rng: &mut impl Rng,
 ) -> Order<usize> {
     let state = |&index: &usize| candidates[index].state;
-    let mut first: Vec<usize> = (0..candidates.len()).collect();
+    let mut first: Vec<usize> = (0..candidates.len())
+        .filter(|&index| candidates[index].dialable)
+        .collect();
     first.sort_by_key(state);
     for equals in first.chunk_by_mut(|a, b| state(a) == state(b)) {
         match balance {
@@ -65,7 +69,11 @@ mod tests {
     fn candidates(states: &[(State, usize)]) -> Vec<Candidate> {
         states
             .iter()
-            .map(|&(state, load)| Candidate { state, load })
+            .map(|&(state, load)| Candidate {
+                state,
+                dialable: true,
+                load,
+            })
             .collect()
     }
 
@@ -120,12 +128,16 @@ mod tests {
 
     fn any_candidate() -> impl Strategy<Value = Candidate> {
         let state = proptest::sample::select(&State::ALL[..]);
-        (state, 0..100_usize).prop_map(|(state, load)| Candidate { state, load })
+        (state, any::<bool>(), 0..100_usize).prop_map(|(state, dialable, load)| Candidate {
+            state,
+            dialable,
+            load,
+        })
     }
 
     proptest! {
         #[test]
-        fn every_candidate_is_tried_once_and_there_is_always_a_first(
+        fn each_that_may_be_dialled_is_tried_once_and_there_is_always_a_first(
             candidates in proptest::collection::vec(any_candidate(), 0..9),
             balance in proptest::sample::select(&Balance::ALL[..]),
             turn: usize,
@@ -133,11 +145,13 @@ mod tests {
         ) {
             let mut rng = SmallRng::seed_from_u64(seed);
             let order = order(balance, &candidates, turn, &mut rng);
-            prop_assert_eq!(order.first.is_empty(), candidates.is_empty());
+            let dialable = |&index: &usize| candidates[index].dialable;
+            let expected: Vec<_> = (0..candidates.len()).filter(dialable).collect();
+            prop_assert_eq!(order.first.is_empty(), expected.is_empty());
             let mut tried: Vec<usize> = [order.first, order.last_resort].concat();
             prop_assert!(tried.is_sorted_by_key(|&index| candidates[index].state));
             tried.sort_unstable();
-            prop_assert_eq!(tried, (0..candidates.len()).collect::<Vec<_>>());
+            prop_assert_eq!(tried, expected);
         }
     }
 }

@@ -6,20 +6,13 @@
 //! cached (the last discovered ones, from disk)    members until the first list is discovered
 //! ```
 //!
-//! Who stays keeps id, state and load. Who leaves takes its id along: nobody gets it again.
+//! Who stays keeps id, state and traffic. Who leaves takes its id along: nobody gets it again.
 
-use std::{
-    collections::HashSet,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Instant,
-};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Instant};
 
 use super::{
     resolution::Resolution,
+    traffic::Traffic,
     upstream::{State, Upstream},
 };
 use crate::config::{Health, address::Address};
@@ -70,7 +63,9 @@ pub(super) struct Set {
 pub(super) struct Member {
     pub(super) id: Id,
     pub(super) address: Arc<Address>,
-    pub(super) load: Load,
+    pub(super) traffic: Traffic,
+    pub(super) trusted: bool,
+    pub(super) epoch: u32,
     pub(super) upstream: Upstream,
     pub(super) resolution: Resolution,
 }
@@ -157,7 +152,9 @@ impl Set {
                     address: Arc::clone(&member.address),
                     sockets: Arc::clone(member.resolution.sockets()),
                     state: member.upstream.state(),
-                    load: member.load.clone(),
+                    trusted: member.trusted,
+                    epoch: member.epoch,
+                    traffic: member.traffic.clone(),
                 })
             })
             .collect()
@@ -169,7 +166,9 @@ impl Member {
         Self {
             id,
             address: Arc::clone(address),
-            load: Load::default(),
+            traffic: Traffic::new(now),
+            trusted: true,
+            epoch: 0,
             upstream: Upstream::new(now),
             resolution: Resolution::new(address, now),
         }
@@ -187,37 +186,20 @@ pub struct Choice {
     pub sockets: Arc<[SocketAddr]>,
     /// What was believed of it as the snapshot was taken.
     pub state: State,
-    /// Its connections now; the same counter in every snapshot.
-    pub load: Load,
+    /// Whether it may be dialled: when a CA is given, its certificate has been verified.
+    pub trusted: bool,
+    /// Raised each time that its established connections have to be closed. One that was dialled under a
+    /// lower epoch is closed; those of an upstream that is merely gone from the snapshot stay.
+    pub epoch: u32,
+    /// What the workers tell of it.
+    pub traffic: Traffic,
 }
 
-/// Counts the connections of one upstream, over all workers.
-#[derive(Clone, Debug, Default)]
-pub struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    /// Adds one connection for as long as the result lives.
+impl Choice {
+    /// Whether it may be dialled at all: it is trusted, and it is known where it is.
     #[must_use]
-    pub fn enter(&self) -> Loaded {
-        // A count that is a moment old only makes a choice a little less even.
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Loaded(self.clone())
-    }
-
-    /// The connections at this moment.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// One connection of an upstream, dialled or still being dialled.
-#[derive(Debug)]
-pub struct Loaded(Load);
-
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    pub fn is_dialable(&self) -> bool {
+        self.trusted && !self.sockets.is_empty()
     }
 }
 
@@ -302,18 +284,18 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_keeps_id_state_and_load_and_who_returns_gets_another_id() {
+    fn who_stays_keeps_id_state_and_traffic_and_who_returns_gets_another_id() {
         let mut case = Case::new(&["a"]);
         case.replace(Source::Discovered, &["b", "c"]);
         let (b, c) = (case.id("b"), case.id("c"));
-        let load = case.set.members[1].load.enter();
+        let entered = case.set.members[1].traffic.enter();
         case.replace(Source::Discovered, &["c", "b"]);
         assert_eq!((case.id("b"), case.id("c")), (b, c));
         case.replace(Source::Discovered, &["b"]);
-        assert_eq!(case.set.members[1].load.count(), 1);
+        assert_eq!(case.set.members[1].traffic.connections(), 1);
         case.replace(Source::Discovered, &["b", "c"]);
         assert_ne!(case.id("c"), c);
-        drop(load);
+        drop(entered);
     }
 
     #[test]
@@ -326,15 +308,5 @@ mod tests {
         let moves = case.set.forget_discovered(&mut case.ids, Instant::now());
         assert_eq!(moves.left, [Arc::new("b:6443".parse().unwrap())]);
         assert_eq!(case.members(), ["a"]);
-    }
-
-    #[test]
-    fn load_counts_what_lives() {
-        let load = Load::default();
-        let one = load.enter();
-        let other = load.enter();
-        assert_eq!(load.count(), 2);
-        drop((one, other));
-        assert_eq!(load.count(), 0);
     }
 }

@@ -20,7 +20,7 @@ use rand::{Rng, RngExt};
 
 use crate::config::Health;
 
-/// What is believed of an upstream.
+/// What is believed of an upstream, in the order in which they are preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
     /// The last word was good.
@@ -29,13 +29,21 @@ pub enum State {
     Unknown,
     /// The last word was bad, but there were fewer than `fall` of them.
     Suspect,
+    /// It lives, but asks for no new connections: it is about to stop, or not yet ready.
+    Draining,
     /// Dialled only when nothing else answers.
     Down,
 }
 
 impl State {
     /// All states, for metrics that have a series for each.
-    pub const ALL: [Self; 4] = [Self::Up, Self::Unknown, Self::Suspect, Self::Down];
+    pub const ALL: [Self; 5] = [
+        Self::Up,
+        Self::Unknown,
+        Self::Suspect,
+        Self::Draining,
+        Self::Down,
+    ];
 
     /// The word for it in logs and metrics.
     #[must_use]
@@ -44,6 +52,7 @@ impl State {
             Self::Up => "up",
             Self::Unknown => "unknown",
             Self::Suspect => "suspect",
+            Self::Draining => "draining",
             Self::Down => "down",
         }
     }
@@ -136,7 +145,7 @@ impl Upstream {
         }
         let unsettled = match self.state {
             State::Unknown | State::Suspect => true,
-            State::Up => false,
+            State::Up | State::Draining => false,
             State::Down => self.successes > 0,
         };
         let pause = if unsettled {
