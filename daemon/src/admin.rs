@@ -136,8 +136,11 @@ fn answer(endpoint: &Endpoint, request: &Request<Incoming>) -> Response<Full<Byt
             );
             response
         }
-        "/healthz" => verdict("stuck", &endpoint.readiness.stuck()),
-        "/readyz" => verdict("waiting for", &endpoint.readiness.pending()),
+        "/healthz" => verdict("stuck", &endpoint.readiness.stuck(), &[]),
+        "/readyz" => {
+            let readiness = &endpoint.readiness;
+            verdict("waiting for", &readiness.pending(), &readiness.remarks())
+        }
         "/" => text(StatusCode::OK, "/metrics\n/healthz\n/readyz\n"),
         _ => text(
             StatusCode::NOT_FOUND,
@@ -146,15 +149,19 @@ fn answer(endpoint: &Endpoint, request: &Request<Incoming>) -> Response<Full<Byt
     }
 }
 
-fn verdict(what: &str, names: &[String]) -> Response<Full<Bytes>> {
-    if names.is_empty() {
-        text(StatusCode::OK, "ok\n")
+/// Good when there are no `names`; a line for each of `remarks` either way.
+fn verdict(what: &str, names: &[String], remarks: &[String]) -> Response<Full<Bytes>> {
+    let (status, mut body) = if names.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
     } else {
-        text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("{what}: {}\n", names.join(", ")),
-        )
+        let body = format!("{what}: {}\n", names.join(", "));
+        (StatusCode::SERVICE_UNAVAILABLE, body)
+    };
+    for remark in remarks {
+        body.push_str(remark);
+        body.push('\n');
     }
+    text(status, body)
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -223,7 +230,13 @@ mod tests {
         assert!(response.starts_with("HTTP/1.1 503"), "{response}");
         assert!(response.ends_with("waiting for: listen on 127.0.0.1:16443\n"));
         pending.done();
-        assert!(get(address, "/readyz").starts_with("HTTP/1.1 200"));
+        readiness.remark("configuration", Some("refused".to_owned()));
+        let response = get(address, "/readyz");
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+        assert!(
+            response.ends_with("ok\nconfiguration: refused\n"),
+            "{response}"
+        );
         assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
     }
 

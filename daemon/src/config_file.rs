@@ -284,7 +284,7 @@ fn unreadable(error: &std::io::Error) -> String {
 }
 
 /// Larger than any configuration a person or a program writes, small enough to hold twice.
-const MAX_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,8 @@
 //!    which also lets the program open as many files as it may ([`descriptors`]);
 //! 4. [`admin`] serves `/metrics`, `/healthz` and `/readyz` from a thread of its
 //!    own, out of what [`readiness`] knows;
-//! 5. [`shutdown`] drains at the first signal and forces at the second.
+//! 5. [`reload`] tells when the configuration is to be read again;
+//! 6. [`shutdown`] drains at the first signal and forces at the second.
 //!
 //! It imports none of the programs and knows nothing of what they do.
 
@@ -23,4 +24,5 @@ pub mod exit;
 pub mod logging;
 pub mod metrics;
 pub mod readiness;
+pub mod reload;
 pub mod shutdown;

@@ -13,10 +13,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use line::{Line, Style};
@@ -64,22 +66,36 @@ pub struct Options {
     pub file: Option<PathBuf>,
 }
 
+/// The installed log.
+#[derive(Debug)]
+pub struct Log(reload::Handle<Targets, Registry>);
+
+impl Log {
+    /// From now on this is the least important level that is written.
+    pub fn set_level(&self, level: Level) {
+        // It fails once the log is gone, which outlives the program.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
 /// Installs the log of this process. Only composition roots call it.
 ///
 /// Dependencies are heard from `warn` on only.
 ///
 /// # Errors
 /// The file cannot be opened, or a log is installed already.
-pub fn init(options: &Options) -> anyhow::Result<()> {
+pub fn init(options: &Options) -> anyhow::Result<Log> {
     let writer = match &options.file {
         None => BoxMakeWriter::new(std::io::stderr),
         Some(path) => BoxMakeWriter::new(Arc::new(open(path)?)),
     };
+    let (filter, level) = reload::Layer::new(filter(options.level));
     tracing_subscriber::registry()
-        .with(filter(options.level))
+        .with(filter)
         .with(layer(options.format, writer))
         .try_init()
-        .context("the log is installed already")
+        .context("the log is installed already")?;
+    Ok(Log(level))
 }
 
 fn layer<S, W>(format: Format, writer: W) -> Box<dyn tracing_subscriber::Layer<S> + Send + Sync>

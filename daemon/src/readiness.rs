@@ -1,5 +1,6 @@
 //! What `/readyz` still waits for, and the heartbeats behind `/healthz`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ struct Shared {
     started: Instant,
     pending: Mutex<Vec<String>>,
     draining: AtomicBool,
+    /// By subject.
+    remarks: Mutex<BTreeMap<&'static str, String>>,
     heartbeats: Mutex<Vec<Arc<Beat>>>,
 }
 
@@ -40,6 +43,7 @@ impl Readiness {
                 started: Instant::now(),
                 pending: Mutex::default(),
                 draining: AtomicBool::new(false),
+                remarks: Mutex::default(),
                 heartbeats: Mutex::default(),
             }),
         }
@@ -66,6 +70,26 @@ impl Readiness {
             pending.push("draining".to_owned());
         }
         pending
+    }
+
+    /// Something that a person should know although the program is ready; `None` takes it back. There is
+    /// one remark a subject.
+    pub fn remark(&self, subject: &'static str, remark: Option<String>) {
+        let mut remarks = lock(&self.shared.remarks);
+        match remark {
+            Some(remark) => drop(remarks.insert(subject, remark)),
+            None => drop(remarks.remove(subject)),
+        }
+    }
+
+    /// All remarks, each as `subject: remark`.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let remarks = lock(&self.shared.remarks);
+        let lines = remarks.iter();
+        lines
+            .map(|(subject, remark)| format!("{subject}: {remark}"))
+            .collect()
     }
 
     /// From now on the program is not ready: it is about to stop.
@@ -173,6 +197,18 @@ mod tests {
     }
 
     #[test]
+    fn a_remark_is_there_until_it_is_taken_back_and_does_not_make_unready() {
+        let readiness = Readiness::new();
+        for remark in ["one", "other"] {
+            readiness.remark("configuration", Some(remark.to_owned()));
+            assert_eq!(readiness.remarks(), [format!("configuration: {remark}")]);
+        }
+        assert!(readiness.pending().is_empty());
+        readiness.remark("configuration", None);
+        assert!(readiness.remarks().is_empty());
+    }
+
+    #[test]
     fn draining_is_not_ready() {
         let readiness = Readiness::new();
         readiness.drain();
@@ -190,6 +226,7 @@ mod tests {
                 started: readiness.shared.started - STUCK_AFTER - Duration::from_secs(1),
                 pending: Mutex::default(),
                 draining: AtomicBool::new(false),
+                remarks: Mutex::default(),
                 heartbeats: Mutex::new(lock(&readiness.shared.heartbeats).clone()),
             }),
         };

@@ -6,9 +6,10 @@ use anyhow::{Context as _, bail};
 use daemon::{
     admin, descriptors, duration,
     exit::Failure,
-    logging,
+    logging::{self, Log},
     metrics::Metrics,
     readiness::{Pending, Readiness},
+    reload::Reload,
     shutdown::Shutdown,
 };
 use tokio::{
@@ -19,8 +20,11 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
+    cli::Source,
     config::{Admin, Config},
     director::Director,
+    discover::Discoveries,
+    in_force::InForce,
     listeners::Listeners,
     metrics,
     worker::{Shared, Workers},
@@ -30,8 +34,8 @@ use crate::{
 ///
 /// # Errors
 /// It cannot start, or a part of it ended by itself.
-pub(crate) fn run(config: Config) -> Result<ExitCode, Failure> {
-    logging::init(&config.log).map_err(Failure::failed)?;
+pub(crate) fn run(config: Config, source: Option<&Source>) -> Result<ExitCode, Failure> {
+    let log = logging::init(&config.log).map_err(Failure::failed)?;
     log_panics();
     let recorder = Metrics::install();
     metrics::describe();
@@ -47,23 +51,29 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(serve(config, slots, readiness, starting)))
+        .and_then(|runtime| {
+            runtime.block_on(serve(config, source, log, slots, readiness, starting))
+        })
         .map_err(Failure::failed)
 }
 
 async fn serve(
     config: Config,
+    source: Option<&Source>,
+    log: Log,
     slots: usize,
     readiness: Readiness,
     starting: Pending,
 ) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::install().context("cannot listen for signals")?;
+    let mut reload =
+        Reload::install(source.map(Source::path)).context("cannot listen for SIGHUP")?;
     let (director, ends) = Director::new(readiness.clone());
     let mut director = tokio::spawn(director.run());
 
     let (close, closing) = watch::channel(false);
     let shared = Shared {
-        snapshot: ends.snapshot,
+        snapshot: Arc::clone(&ends.snapshot),
         events: ends.events,
         slots: Arc::new(Semaphore::new(slots)),
         drain: shutdown.drain(),
@@ -74,25 +84,35 @@ async fn serve(
         Workers::spawn(config.workers, &shared).context("cannot start a worker")?;
     let mut running = config.workers.get();
     drop(shared);
-    let mut listeners = Listeners::new(ends.changes, workers);
-    listeners.apply(config.listeners).await?;
+    let state_dir = config.state_dir.clone();
+    let discoveries = Discoveries::new(ends.changes.clone(), ends.snapshot, state_dir);
+    let listeners = Listeners::new(ends.changes, workers);
+    let mut in_force =
+        InForce::begin(config, listeners, discoveries, log, readiness.clone()).await?;
     starting.done();
 
-    tokio::select! {
-        signal = shutdown.signal() => info!(signal, "stopping: no more clients are accepted"),
-        _ = &mut director => bail!("the director ended by itself; the log says why"),
-        Some(number) = ended.recv() => {
-            bail!("worker {number} ended by itself; the log says why")
+    loop {
+        tokio::select! {
+            signal = shutdown.signal() => {
+                info!(signal, "stopping: no more clients are accepted");
+                break;
+            }
+            cause = reload.wanted() => in_force.reload(cause, source).await,
+            _ = &mut director => bail!("the director ended by itself; the log says why"),
+            Some(number) = ended.recv() => {
+                bail!("worker {number} ended by itself; the log says why")
+            }
         }
     }
     readiness.drain();
     // The sockets close when nobody has them any more: clients are to be refused from now on.
-    drop(listeners);
+    let shutdown_timeout = in_force.shutdown_timeout();
+    drop(in_force);
     tokio::select! {
         () = all(&mut ended, &mut running) => return Ok(ExitCode::SUCCESS),
         signal = shutdown.signal() => warn!(signal, "stopping at once"),
-        () = deadline(config.shutdown_timeout) => {
-            let after = config.shutdown_timeout.map(duration::format);
+        () = deadline(shutdown_timeout) => {
+            let after = shutdown_timeout.map(duration::format);
             warn!(after, "closing the connections that are left");
         }
     }

@@ -2,12 +2,18 @@
 //!
 //! CKE's rivers is written in Go, whose flags may begin with one dash or two; so may these.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::anyhow;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use daemon::{
+    config_file::ConfigError,
     exit::{self, Failure},
     logging::{Format, Level},
 };
@@ -22,8 +28,8 @@ use crate::config::{
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Carry connections.
-    Run(Config),
+    /// Carry connections; the file that it was read from is read again when it changes.
+    Run(Config, Option<Box<Source>>),
     /// Dial every upstream once.
     Check(Config),
     /// Print a completion script.
@@ -40,10 +46,37 @@ impl Command {
     ) -> Result<Self, Result<ExitCode, Failure>> {
         let cli: Cli = exit::parse(args.into_iter().map(with_two_dashes))?;
         match cli.subcommand {
-            None => Ok(Self::Run(cli.options.config().map_err(Err)?)),
-            Some(Sub::Check(options)) => Ok(Self::Check(options.config().map_err(Err)?)),
+            None => {
+                let (config, source) = cli.options.config().map_err(Err)?;
+                Ok(Self::Run(config, source))
+            }
+            Some(Sub::Check(options)) => Ok(Self::Check(options.config().map_err(Err)?.0)),
             Some(Sub::Completions { shell }) => Ok(Self::Completions(shell)),
         }
+    }
+}
+
+/// A file, and the flags that go before it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    flags: Options,
+}
+
+impl Source {
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What file and flags say now.
+    ///
+    /// # Errors
+    /// The file cannot be read, or something in it is wrong.
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(&self.path)?;
+        self.flags.go_before(&mut config);
+        Ok(config)
     }
 }
 
@@ -102,7 +135,7 @@ struct Options {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["listen", "upstreams", "check_interval", "dial_timeout", "dial_keep_alive"]
+        conflicts_with_all = ["listen", "upstreams", "check_interval", "dial_timeout", "dial_keep_alive", "kubeconfig"]
     )]
     config: Option<PathBuf>,
     /// Where clients connect to: IP:PORT, or :PORT for every address of this host
@@ -111,6 +144,9 @@ struct Options {
     /// The servers, as HOST:PORT, separated by commas
     #[arg(long, value_name = "ADDR,…", value_parser = addresses)]
     upstreams: Option<Addresses>,
+    /// Kubeconfig with which further API servers are found: the EndpointSlices of the Service `kubernetes`
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     /// Time from one probe of an upstream to the next, 100ms to 5m [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
     check_interval: Option<Duration>,
@@ -126,6 +162,9 @@ struct Options {
     /// Address of /metrics, /healthz and /readyz, or `off` [default: 127.0.0.1:16480]
     #[arg(long, value_name = "ADDR|off")]
     admin: Option<AdminAddress>,
+    /// Folder for what outlives the process: the upstreams that were found [default: /var/lib/rivers]
+    #[arg(long, value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
     /// File to append the log to [default: standard error]
     #[arg(long, value_name = "FILE")]
     logfile: Option<PathBuf>,
@@ -139,14 +178,15 @@ struct Options {
 
 impl Options {
     /// The configuration that these flags, or the file that they name, describe.
-    fn config(self) -> Result<Config, Failure> {
+    fn config(self) -> Result<(Config, Option<Box<Source>>), Failure> {
         let by_flags = self.listen.is_some()
             || self.upstreams.is_some()
             || self.check_interval.is_some()
             || self.dial_timeout.is_some()
-            || self.dial_keep_alive.is_some();
+            || self.dial_keep_alive.is_some()
+            || self.kubeconfig.is_some();
         if by_flags {
-            return self.one_listener();
+            return Ok((self.one_listener()?, None));
         }
         let path = match &self.config {
             Some(path) => path.clone(),
@@ -157,17 +197,25 @@ impl Options {
                 )));
             }
         };
-        let mut config = Config::load(&path)?;
+        let source = Box::new(Source { path, flags: self });
+        Ok((source.load()?, Some(source)))
+    }
+
+    /// What was given as a flag goes before what a file says.
+    fn go_before(&self, config: &mut Config) {
         if let Some(timeout) = self.shutdown_timeout {
             config.shutdown_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
         }
         if let Some(address) = self.admin {
             config.admin = address.required();
         }
-        config.log.level = self.loglevel.unwrap_or(config.log.level);
-        config.log.format = self.logformat.unwrap_or(config.log.format);
-        config.log.file = self.logfile.or(config.log.file);
-        Ok(config)
+        if let Some(folder) = &self.state_dir {
+            config.state_dir.clone_from(folder);
+        }
+        let log = &mut config.log;
+        log.level = self.loglevel.unwrap_or(log.level);
+        log.format = self.logformat.unwrap_or(log.format);
+        log.file = self.logfile.clone().or_else(|| log.file.take());
     }
 
     /// One listener, as CKE starts it. The same validation as for a file, in the words of flags.
@@ -177,6 +225,9 @@ impl Options {
             name: None,
             listen: self.listen.ok_or_else(|| missing("--listen"))?,
             upstreams: self.upstreams.ok_or_else(|| missing("--upstreams"))?.0,
+            discovery: self
+                .kubeconfig
+                .map(|kubeconfig| file::Discovery { kubeconfig }),
             balance: crate::config::Balance::default(),
             dial_timeout: self.dial_timeout.unwrap_or_else(file::default_dial_timeout),
             dial_keep_alive: self
@@ -207,6 +258,9 @@ impl Options {
         // CKE runs a second rivers, for etcd, on the same node with flags that know no admin port.
         if let Some(admin) = &mut config.admin {
             admin.required = false;
+        }
+        if let Some(folder) = self.state_dir {
+            config.state_dir = folder;
         }
         Ok(config)
     }

@@ -6,8 +6,14 @@ pub mod file;
 pub mod listen;
 
 use std::{
-    collections::HashSet, fmt, net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::Path,
-    thread::available_parallelism, time::Duration,
+    collections::HashSet,
+    fmt,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+    time::Duration,
 };
 
 use daemon::{
@@ -36,6 +42,8 @@ pub struct Config {
     pub shutdown_timeout: Option<Duration>,
     /// What is logged, how and where.
     pub log: logging::Options,
+    /// Folder for what outlives the process.
+    pub state_dir: PathBuf,
 }
 
 /// The endpoint for `/metrics`, `/healthz` and `/readyz`.
@@ -56,6 +64,8 @@ pub struct Listener {
     pub listen: ListenAddress,
     /// At least one, all distinct.
     pub upstreams: Vec<Address>,
+    /// Where further upstreams are known.
+    pub discovery: Option<Discovery>,
     /// How a connection chooses among healthy upstreams.
     pub balance: Balance,
     /// How long a client waits for some upstream to accept; 50 ms to 5 min.
@@ -64,6 +74,13 @@ pub struct Listener {
     pub keepalive: Duration,
     /// How upstreams are judged.
     pub health: Health,
+}
+
+/// Where further upstreams of a listener are known: in the cluster whose API servers they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// File with CA and credentials. Its server is not used.
+    pub kubeconfig: PathBuf,
 }
 
 /// How a connection chooses among healthy upstreams.
@@ -135,7 +152,18 @@ impl Config {
     /// It cannot be read, is not as [`file::File`] wants it, or holds a value that makes no sense; with
     /// line and column.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let document = Document::read(path)?;
+        Self::of(&Document::read(path)?)
+    }
+
+    /// Checks the text of a file; `name` stands for it in errors.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn parse(name: &Path, text: &str) -> Result<Self, ConfigError> {
+        Self::of(&Document::new(name, text))
+    }
+
+    fn of(document: &Document) -> Result<Self, ConfigError> {
         Self::try_from(document.parse::<file::File>()?)
             .map_err(|invalid| document.error_at(&invalid.field, invalid.message))
     }
@@ -168,6 +196,7 @@ impl TryFrom<file::File> for Config {
                 format: file.log.format,
                 file: file.log.file,
             },
+            state_dir: DEFAULT_STATE_DIR.into(),
         })
     }
 }
@@ -218,6 +247,9 @@ impl Listener {
             name,
             listen: file.listen,
             upstreams: file.upstreams,
+            discovery: file.discovery.map(|discovery| Discovery {
+                kubeconfig: discovery.kubeconfig,
+            }),
             balance: file.balance,
         })
     }
@@ -273,6 +305,8 @@ fn default_workers() -> NonZeroUsize {
         .min(DEFAULT_WORKERS)
 }
 
+/// A unit's `StateDirectory=rivers`.
+const DEFAULT_STATE_DIR: &str = "/var/lib/rivers";
 /// Each moves about a gigabyte a second; the cores beyond belong to the node's work.
 const DEFAULT_WORKERS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000_000).unwrap();

@@ -23,7 +23,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     config::{Listener, address::Address},
-    decide::{Action, Choice, Core, Event, Id, ListenerId, Snapshot, State},
+    decide::{Action, Choice, Core, Event, Id, ListenerId, Snapshot, Source, State},
     dial, metrics,
     names::Names,
     probe::{self, Outcome},
@@ -48,6 +48,10 @@ pub(crate) enum Change {
     Listen(ListenerId, Arc<Listener>),
     /// This listener is gone.
     Stop(ListenerId),
+    /// These are the upstreams of a listener, as this source knows them now.
+    Upstreams(ListenerId, Source, Vec<Address>),
+    /// A listener has no discovery any more.
+    ForgetDiscovered(ListenerId),
 }
 
 /// For those who change the set. Clones lead to the same director.
@@ -160,6 +164,10 @@ impl Director {
                 self.publish();
                 return;
             }
+            Change::Upstreams(id, source, addresses) => {
+                self.core.replace(id, source, &addresses, now)
+            }
+            Change::ForgetDiscovered(id) => self.core.forget_discovered(id, now),
         };
         self.act(actions);
     }

@@ -6,23 +6,20 @@
 //!
 //! A hung API server costs seconds: a handshake that does not complete is overtaken after 250 ms, a
 //! connection that stops answering HTTP/2 PINGs is dropped after [`PING_EVERY`] and [`PING_TIMEOUT`], and
-//! a response must begin within [`RESPONSE_TIMEOUT`]. A read (GET) that loses its connection before the
+//! a response must begin within [`RESPONSE_TIMEOUT`] and stay within bounds (`body`). A read (GET) that loses its connection before the
 //! response began is sent once more; a write is not, since it may have been executed.
 
+mod body;
 mod stream;
 
 use std::{
     error::Error as _,
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use http::{Method, Request, Response, Uri};
-use hyper::body::Incoming;
 use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -38,7 +35,10 @@ use rustls::{
 use tokio_rustls::TlsConnector;
 use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
 
-use self::stream::Tls;
+use self::{
+    body::{Bounded, Expected},
+    stream::Tls,
+};
 use crate::{
     config::address::{Address, AddressError, Host},
     decide::dial_plan::Order,
@@ -108,8 +108,24 @@ fn configured_server(url: &Uri) -> Result<Address, Error> {
 ///
 /// # Errors
 /// See [`Error`]; nothing has been dialled yet.
-pub fn connect(mut config: Config, servers: Vec<Address>) -> Result<Client, Error> {
-    let Some(first) = servers.first() else {
+pub fn connect(config: Config, servers: Vec<Address>) -> Result<Client, Error> {
+    for server in &servers {
+        server_name(server, config.tls_server_name.as_deref())?;
+    }
+    follow(config, move || servers.clone(), MAX_LENGTH)
+}
+
+/// A client as [`connect`] makes it, for `servers` that change: they are asked for at each dial. A response,
+/// and each event of a watch, may have `max_length` bytes.
+///
+/// # Errors
+/// See [`Error`]; nothing has been dialled yet.
+pub(crate) fn follow(
+    mut config: Config,
+    servers: impl Fn() -> Vec<Address> + Send + Sync + 'static,
+    max_length: usize,
+) -> Result<Client, Error> {
+    let Some(first) = servers().into_iter().next() else {
         return Err(Error::NoServer);
     };
     if let Some(proxy) = config.proxy_url {
@@ -121,7 +137,7 @@ pub fn connect(mut config: Config, servers: Vec<Address>) -> Result<Client, Erro
         .parse()
         .map_err(|_| Error::Server(AddressError::BadHost(first.to_string())))?;
 
-    let connector = Connector::new(&config, servers)?;
+    let connector = Arc::new(Connector::new(&config, Box::new(servers))?);
     let http = legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -142,7 +158,7 @@ pub fn connect(mut config: Config, servers: Vec<Address>) -> Result<Client, Erro
         .layer(config.extra_headers_layer().map_err(credentials)?)
         .map_err(BoxError::from)
         .service(tower::service_fn(move |request| {
-            send(http.clone(), request)
+            send(http.clone(), request, max_length)
         }));
     Ok(Client::new(service, config.default_namespace))
 }
@@ -153,57 +169,58 @@ fn credentials(error: kube::Error) -> Error {
 
 /// What makes a connection for the pool.
 struct Connector {
-    servers: Vec<(Address, ServerName<'static>)>,
+    servers: Box<dyn Fn() -> Vec<Address> + Send + Sync>,
     tls: TlsConnector,
+    /// In every server's certificate, whatever its address.
+    tls_server_name: Option<String>,
     /// The server that won last, so that connections of one client stay together.
-    preferred: AtomicUsize,
+    preferred: Mutex<Option<Address>>,
 }
 
 impl Connector {
-    fn new(config: &Config, servers: Vec<Address>) -> Result<Arc<Self>, Error> {
-        let servers = servers
-            .into_iter()
-            .map(|address| {
-                let name = server_name(&address, config.tls_server_name.as_deref())?;
-                Ok((address, name))
-            })
-            .collect::<Result<_, Error>>()?;
-        Ok(Arc::new(Self {
+    fn new(
+        config: &Config,
+        servers: Box<dyn Fn() -> Vec<Address> + Send + Sync>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
             servers,
             tls: Arc::new(tls_config(config)?).into(),
-            preferred: AtomicUsize::new(0),
-        }))
+            tls_server_name: config.tls_server_name.clone(),
+            preferred: Mutex::new(None),
+        })
     }
 
     async fn dial(&self) -> Result<TokioIo<Tls>, DialError> {
-        let start = self.preferred.load(Ordering::Relaxed);
-        let count = self.servers.len();
-        let order = Order::fixed((0..count).map(|step| (start + step) % count).collect());
-        let won = dial::race(order, CONNECT_TIMEOUT, |&index| self.attempt(index)).await;
-        match won {
-            Ok(won) => {
-                self.preferred.store(won.candidate, Ordering::Relaxed);
-                Ok(TokioIo::new(won.value))
-            }
-            Err(failed) => Err(DialError(dial::Failed {
-                timed_out: failed.timed_out,
-                lost: failed
-                    .lost
-                    .into_iter()
-                    .map(|lost| dial::Lost {
-                        candidate: self.servers[lost.candidate].0.clone(),
-                        took: lost.took,
-                        error: lost.error,
-                    })
-                    .collect(),
-            })),
+        let mut servers = (self.servers)();
+        let preferred = self
+            .preferred
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(at) = servers
+            .iter()
+            .position(|server| Some(server) == preferred.as_ref())
+        {
+            servers.rotate_left(at);
         }
+        let order = Order::fixed(servers);
+        let won = dial::race(order, CONNECT_TIMEOUT, |server| {
+            self.attempt(server.clone())
+        })
+        .await;
+        let won = won.map_err(DialError)?;
+        *self
+            .preferred
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(won.candidate);
+        Ok(TokioIo::new(won.value))
     }
 
-    async fn attempt(&self, index: usize) -> io::Result<Tls> {
-        let (address, name) = &self.servers[index];
-        let stream = dial::tcp(address, KEEPALIVE, CONNECT_TIMEOUT).await?;
-        Ok(Tls(self.tls.connect(name.clone(), stream).await?))
+    async fn attempt(&self, server: Address) -> io::Result<Tls> {
+        let name = server_name(&server, self.tls_server_name.as_deref());
+        let name = name.map_err(io::Error::other)?;
+        let stream = dial::tcp(&server, KEEPALIVE, CONNECT_TIMEOUT).await?;
+        Ok(Tls(self.tls.connect(name, stream).await?))
     }
 }
 
@@ -237,15 +254,18 @@ fn tls_config(config: &Config) -> Result<ClientConfig, Error> {
 async fn send<C>(
     http: legacy::Client<C, Body>,
     request: Request<Body>,
-) -> Result<Response<Incoming>, BoxError>
+    max_length: usize,
+) -> Result<Response<Bounded>, BoxError>
 where
     C: legacy::connect::Connect + Clone + Send + Sync + 'static,
 {
+    let expected = Expected::of(&request);
     let again = (request.method() == Method::GET).then(|| copy_of(&request));
-    match (respond(&http, request).await, again) {
-        (Err(Unanswered::Lost(_)), Some(again)) => Ok(respond(&http, again).await?),
-        (outcome, _) => Ok(outcome?),
-    }
+    let response = match (respond(&http, request).await, again) {
+        (Err(Unanswered::Lost(_)), Some(again)) => respond(&http, again).await?,
+        (outcome, _) => outcome?,
+    };
+    Ok(response.map(|body| Bounded::new(body, expected, max_length)))
 }
 
 /// A request without a body, once more.
@@ -260,7 +280,7 @@ fn copy_of(request: &Request<Body>) -> Request<Body> {
 async fn respond<C>(
     http: &legacy::Client<C, Body>,
     request: Request<Body>,
-) -> Result<Response<Incoming>, Unanswered>
+) -> Result<Response<hyper::body::Incoming>, Unanswered>
 where
     C: legacy::connect::Connect + Clone + Send + Sync + 'static,
 {
@@ -291,6 +311,8 @@ enum Unanswered {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// An API server ends a request by itself after 60 s (`--request-timeout`); a watch begins at once.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(65);
+/// Of a response: a LIST of 5,000 Nodes with their images has about 50 MiB.
+const MAX_LENGTH: usize = 128 << 20;
 /// While a response is awaited the server must answer a PING; the time between two.
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// The time a PING may take before the connection counts as dead.

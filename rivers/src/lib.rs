@@ -15,8 +15,9 @@
 //! the results of [`probe`]s. The director asks [`decide`] and publishes the next snapshot. Facts go up by
 //! channel, decisions come down by snapshot, and nothing else passes between threads.
 //!
-//! [`app`] builds these parts from a [`config`], which [`cli`] has read, and [`listeners`] makes them listen
-//! as it says; [`check`] only tries the upstreams. Where an upstream has a name, [`names`] looks it up for
+//! [`app`] builds these parts from a [`config`], which [`cli`] has read; [`in_force`] makes them do as it
+//! says, at the start and whenever its file has changed: [`listeners`] are opened and closed, and
+//! [`discover`] watches the cluster for further upstreams. [`check`] only tries the upstreams. Where an upstream has a name, [`names`] looks it up for
 //! the director, so that no connection ever waits for a name server. [`kube_client`] lends the same way of
 //! dialling to programs that talk to the API servers.
 
@@ -38,6 +39,8 @@ mod connection;
 pub mod decide;
 pub mod dial;
 mod director;
+pub mod discover;
+mod in_force;
 pub mod kube_client;
 mod listen;
 mod listeners;
@@ -59,7 +62,7 @@ use self::cli::Command;
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
     match Command::parse(args) {
         Err(end) => end,
-        Ok(Command::Run(config)) => app::run(config),
+        Ok(Command::Run(config, source)) => app::run(config, source.as_deref()),
         Ok(Command::Check(config)) => check::run(&config),
         Ok(Command::Completions(shell)) => {
             cli::print_completions(shell);

@@ -48,12 +48,12 @@ impl Listeners {
     ///
     /// # Errors
     /// An address cannot be listened on; then everything is as it was.
-    pub(crate) async fn apply(&mut self, wanted: Vec<Listener>) -> anyhow::Result<()> {
+    pub(crate) async fn apply(&mut self, wanted: &[Listener]) -> anyhow::Result<()> {
         let mut next = Vec::with_capacity(wanted.len());
         let mut shares = Vec::with_capacity(wanted.len());
         let mut next_id = self.next_id;
         for listener in wanted {
-            let socket = self.socket(&listener)?;
+            let socket = self.socket(listener)?;
             let share = self.workers.share(&socket);
             shares.push(share.context("cannot share a listening socket among the workers")?);
             let id = self.known(&listener.name).map_or_else(
@@ -65,7 +65,7 @@ impl Listeners {
             );
             next.push(Open {
                 id,
-                listener: Arc::new(listener),
+                listener: Arc::new(listener.clone()),
                 socket,
             });
         }
@@ -96,6 +96,12 @@ impl Listeners {
             }
         }
         Ok(())
+    }
+
+    /// All that is listened to.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (ListenerId, Arc<Listener>)> {
+        let open = self.open.iter();
+        open.map(|open| (open.id, Arc::clone(&open.listener)))
     }
 
     fn known(&self, name: &str) -> Option<&Open> {

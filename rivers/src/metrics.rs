@@ -3,7 +3,7 @@
 //! `listener` is a configured name and `upstream` a configured address, so that series are bounded by the
 //! configuration. No label ever holds a client's address.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -72,6 +72,20 @@ pub(crate) fn describe() {
     describe_counter!(
         EVENTS_DROPPED,
         "Failed dials that health did not hear of: it was too busy"
+    );
+    describe_gauge!(
+        WATCHING,
+        "Whether the upstreams are being watched in the cluster; 0 leaves them as they are"
+    );
+    describe_counter!(RELOAD_FAILURES, "Configurations that were refused");
+    describe_gauge!(
+        RELOAD_GOOD,
+        "Whether the configuration that was read last is in force"
+    );
+    describe_gauge!(
+        RELOAD_SECONDS,
+        Unit::Seconds,
+        "When the configuration in force was read, in Unix time"
     );
     describe_counter!(
         PANICS,
@@ -147,6 +161,20 @@ pub(crate) fn event_dropped() {
     counter!(EVENTS_DROPPED).increment(1);
 }
 
+/// Whether the upstreams of a listener are being watched in the cluster.
+pub(crate) fn watching(listener: &str, watching: bool) {
+    gauge!(WATCHING, "listener" => listener.to_owned()).set(if watching { 1 } else { 0 });
+}
+
+/// A configuration has come into force, or was refused.
+pub(crate) fn configured(good: bool) {
+    counter!(RELOAD_FAILURES).increment(u64::from(!good));
+    gauge!(RELOAD_GOOD).set(if good { 1 } else { 0 });
+    if good && let Ok(now) = SystemTime::UNIX_EPOCH.elapsed() {
+        gauge!(RELOAD_SECONDS).set(now.as_secs_f64());
+    }
+}
+
 /// A connection ended in a panic.
 pub(crate) fn panicked(listener: &str) {
     counter!(PANICS, "listener" => listener.to_owned()).increment(1);
@@ -164,4 +192,8 @@ const PROBE_SECONDS: &str = "rivers_probe_duration_seconds";
 const PROBE_FAILURES: &str = "rivers_probe_failures_total";
 const ACCEPT_ERRORS: &str = "rivers_accept_errors_total";
 const EVENTS_DROPPED: &str = "rivers_events_dropped_total";
+const WATCHING: &str = "rivers_discovery_watching";
+const RELOAD_FAILURES: &str = "rivers_config_reload_failures_total";
+const RELOAD_GOOD: &str = "rivers_config_last_reload_successful";
+const RELOAD_SECONDS: &str = "rivers_config_last_reload_success_timestamp_seconds";
 const PANICS: &str = "rivers_connection_panics_total";

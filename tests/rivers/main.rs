@@ -3,8 +3,11 @@
 mod admin;
 mod api_servers;
 mod command_line;
+mod discovery;
+mod families;
 mod faults;
 mod limits;
 mod relay;
+mod reload;
 mod scene;
 mod stop;

@@ -1,6 +1,7 @@
 //! A running rivers, and small servers behind it that a test plays itself.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tests::admin::Admin;
@@ -26,6 +27,7 @@ impl Rivers {
             .arg(format!("--listen={listen}"))
             .arg(format!("--upstreams={}", upstreams.join(",")))
             .arg(format!("--admin={admin}"))
+            .arg(format!("--state-dir={}", state_dir(place).display()))
             .arg("--loglevel=debug")
             .args(flags)
             .start();
@@ -53,6 +55,30 @@ impl Rivers {
         TcpStream::connect(self.listen).await.unwrap()
     }
 
+    /// How often it has logged this.
+    pub(crate) fn times(&self, text: &str) -> usize {
+        self.peer.log().matches(text).count()
+    }
+
+    /// Waits until it has logged this more often than so many times.
+    pub(crate) async fn said_again(&self, text: &str, before: usize) {
+        wait::until(text, PATIENCE, async || {
+            if self.times(text) > before {
+                Ok(())
+            } else {
+                Err(self.peer.log())
+            }
+        })
+        .await;
+    }
+
+    /// Whether an upstream is in the set, whatever is believed of it.
+    pub(crate) async fn knows(&self, upstream: SocketAddr) -> bool {
+        let upstream = upstream.to_string();
+        let labels = [("upstream", upstream.as_str())];
+        self.admin.metric("rivers_upstream_state", &labels).await > 0.5
+    }
+
     /// Waits until rivers believes this of an upstream.
     pub(crate) async fn believes(&self, upstream: SocketAddr, state: &str) {
         let upstream = upstream.to_string();
@@ -75,6 +101,11 @@ pub(crate) fn admin(place: &Place) -> SocketAddr {
     place.socket_address(1, 16480)
 }
 
+/// Where it keeps what outlives it.
+pub(crate) fn state_dir(place: &Place) -> PathBuf {
+    place.folder().join("state")
+}
+
 /// A server that sends back what it gets, FIN included, until the test's end.
 pub(crate) async fn echo(address: SocketAddr) {
     let listener = TcpListener::bind(address).await.unwrap();
@@ -88,6 +119,28 @@ pub(crate) async fn echo(address: SocketAddr) {
             });
         }
     });
+}
+
+/// An echo that tells its name, a letter, to each client before anything else.
+pub(crate) async fn named_echo(address: SocketAddr, name: &'static str) {
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.write_all(name.as_bytes()).await;
+                let (mut from, mut to) = stream.split();
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+                let _ = to.shutdown().await;
+            });
+        }
+    });
+}
+
+/// The name that the server at the other end tells.
+pub(crate) async fn whom(stream: &mut TcpStream) -> String {
+    let mut name = [0];
+    stream.read_exact(&mut name).await.unwrap();
+    String::from_utf8(name.to_vec()).unwrap()
 }
 
 /// Sends a word through, and waits for it to come back.

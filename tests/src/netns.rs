@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
@@ -24,6 +24,11 @@ impl Namespace {
         Ipv4Addr::new(10, 9, 0, last)
     }
 
+    /// The IPv6 address with this last byte, 1 to 4, in a namespace from [`Self::create`].
+    pub(crate) fn address6(last: u8) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, last.into())
+    }
+
     /// The namespace that the calling thread is in.
     pub(crate) fn current() -> io::Result<Self> {
         Ok(Self {
@@ -31,7 +36,7 @@ impl Namespace {
         })
     }
 
-    /// Makes a namespace with all of 10.9.0.0/24 on its loopback device.
+    /// Makes a namespace with all of 10.9.0.0/24 on its loopback device, and fd09::1 to fd09::4.
     pub(crate) fn create() -> io::Result<Self> {
         let namespace = Self { link: unshared()? };
         let inside = namespace.enter()?;
@@ -44,6 +49,10 @@ impl Namespace {
             "dev",
             "lo",
         ])?;
+        for last in 1..=4 {
+            let address = format!("{}/128", Self::address6(last));
+            ip(&["address", "add", &address, "dev", "lo", "nodad"])?;
+        }
         drop(inside);
         Ok(namespace)
     }

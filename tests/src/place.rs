@@ -80,6 +80,20 @@ impl Place {
         SocketAddr::new(self.address(last), port)
     }
 
+    /// The IPv6 address of a namespace with this last byte, 1 to 4, with a port.
+    ///
+    /// # Panics
+    ///
+    /// When the place is on the host's loopback device, which has one such address.
+    #[must_use]
+    pub fn socket_address6(&self, last: u8, port: u16) -> SocketAddr {
+        assert!(
+            !self.site.is_loopback && (1..=4).contains(&last),
+            "only a namespace has such an address"
+        );
+        SocketAddr::new(Namespace::address6(last).into(), port)
+    }
+
     /// A folder of the test's own. It goes away with the place and all that was started in it.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -110,8 +110,9 @@ impl Scene {
 
         progress.step("starting rivers");
         let upstreams = api_servers.each_ref().map(|server| server.address);
+        let state_dir = folder.path().join("rivers");
         let rivers = service::start("rivers", |listen, admin| {
-            let arguments = rivers_arguments(listen, admin, upstreams);
+            let arguments = rivers_arguments(listen, admin, upstreams, &state_dir);
             launcher.program("rivers", &binaries.rivers, &arguments)
         })
         .await?;
@@ -273,12 +274,14 @@ fn rivers_arguments(
     listen: SocketAddr,
     admin: SocketAddr,
     upstreams: [SocketAddr; 3],
+    state_dir: &Path,
 ) -> Vec<String> {
     vec![
         format!("--listen={listen}"),
         format!("--upstreams={}", upstreams.map(|u| u.to_string()).join(",")),
         format!("--admin={admin}"),
         "--check-interval=250ms".to_owned(),
+        format!("--state-dir={}", state_dir.display()),
     ]
 }
 

@@ -8,7 +8,7 @@ fn parse(line: &str) -> Result<Command, Result<ExitCode, Failure>> {
 
 fn config(line: &str) -> Config {
     match parse(line).unwrap() {
-        Command::Run(config) | Command::Check(config) => config,
+        Command::Run(config, _) | Command::Check(config) => config,
         Command::Completions(_) => panic!("{line} asks for completions"),
     }
 }
@@ -43,16 +43,35 @@ fn with_flags_a_taken_admin_port_does_not_end_the_program() {
 }
 
 #[test]
+fn discovery_and_the_folder_for_its_cache_can_be_given_by_flags() {
+    let line = "rivers --listen :16443 --upstreams 10.0.0.1:6443";
+    assert_eq!(config(line).listeners[0].discovery, None);
+    assert_eq!(config(line).state_dir, Path::new("/var/lib/rivers"));
+    let config = config(&format!(
+        "{line} --kubeconfig /etc/kubeconfig --state-dir /tmp"
+    ));
+    let discovery = config.listeners[0].discovery.as_ref().unwrap();
+    assert_eq!(discovery.kubeconfig, Path::new("/etc/kubeconfig"));
+    assert_eq!(config.state_dir, Path::new("/tmp"));
+}
+
+#[test]
 fn flags_go_before_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rivers.yml");
     let text = "listeners:\n- {listen: ':16443', upstreams: ['10.0.0.1:6443']}\nadmin: off\n";
     std::fs::write(&path, text).unwrap();
     let path = path.display();
-    let line = format!("rivers --config {path} --admin 127.0.0.1:1 --loglevel debug");
-    let config = config(&line);
-    assert!(config.admin.unwrap().required);
-    assert_eq!(config.log.level, Level::Debug);
+    let line =
+        format!("rivers --config {path} --admin 127.0.0.1:1 --loglevel debug --state-dir /tmp");
+    let Command::Run(config, Some(source)) = parse(&line).unwrap() else {
+        panic!("{line} is to run")
+    };
+    for config in [config, source.load().unwrap()] {
+        assert!(config.admin.unwrap().required);
+        assert_eq!(config.log.level, Level::Debug);
+        assert_eq!(config.state_dir, Path::new("/tmp"));
+    }
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct Listener {
     pub listen: ListenAddress,
     /// The servers, each `HOST:PORT`. At least one.
     pub upstreams: Vec<Address>,
+    /// Where further upstreams are known. Default: nowhere.
+    pub discovery: Option<Discovery>,
     /// How a connection chooses among healthy upstreams. Default `least_loaded`.
     #[serde(default)]
     pub balance: super::Balance,
@@ -78,6 +80,16 @@ pub struct Health {
     pub rise: u32,
     /// Bad probes in a row after which an upstream is dead, 1 to 100. Default 2.
     pub fall: u32,
+}
+
+/// Where further upstreams are known: in the cluster, as the EndpointSlices of the Service `kubernetes`,
+/// which are watched through the upstreams themselves. Those that are configured stay in any case.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Discovery {
+    /// File with the cluster's CA and credentials that may list and watch EndpointSlices in `default`. Its
+    /// server is not used.
+    pub kubeconfig: PathBuf,
 }
 
 /// What is logged, how and where.

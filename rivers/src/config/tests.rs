@@ -3,15 +3,7 @@
 use super::*;
 
 fn load(text: &str) -> Result<Config, String> {
-    let document = Document::new(Path::new("rivers.yml"), text);
-    let file = document
-        .parse::<file::File>()
-        .map_err(|error| error.to_string())?;
-    Config::try_from(file).map_err(|invalid| {
-        document
-            .error_at(&invalid.field, invalid.message)
-            .to_string()
-    })
+    Config::parse(Path::new("rivers.yml"), text).map_err(|error| error.to_string())
 }
 
 /// A file with one listener that has this further line.
@@ -47,6 +39,7 @@ listeners:
 - name: kube-apiserver
   listen: "127.0.0.1:16443"
   upstreams: ["10.9.0.2:6443", "[fd00::3]:6443", "api.example:6443"]
+  discovery: {kubeconfig: /etc/rivers/kubeconfig}
   balance: round_robin
   dial_timeout: 2s
   dial_keep_alive: 1m
@@ -69,6 +62,8 @@ log: {level: debug, format: json, file: /var/log/rivers.log}
     assert_eq!(config.log.level, logging::Level::Debug);
     let listener = &config.listeners[0];
     assert_eq!(listener.balance, Balance::RoundRobin);
+    let discovery = listener.discovery.as_ref().unwrap();
+    assert_eq!(discovery.kubeconfig, Path::new("/etc/rivers/kubeconfig"));
     assert_eq!(listener.health.interval, Duration::from_millis(500));
     assert_eq!(config.listeners[1].name, "etcd");
 }
@@ -84,7 +79,8 @@ fn every_mistake_is_named_with_its_line() {
         "health: {interval: 1ms}",
         "health: {fall: 0}",
         "health: {mode: readyz}",
-        "discovery: {kubeconfig: /etc/rivers/kubeconfig}",
+        "discovery: {}",
+        "discovery: {kubeconfig: /etc/rivers/kubeconfig, namespace: default}",
     ];
     let said: Vec<String> = mistakes
         .iter()

@@ -37,6 +37,7 @@ impl Case {
             name: "test".to_owned(),
             listen: ListenAddress::Any { port: 0 },
             upstreams: upstreams.to_vec(),
+            discovery: None,
             balance: Balance::RoundRobin,
             dial_timeout: LIMIT,
             keepalive: LIMIT,

@@ -1,0 +1,127 @@
+//! The configuration that is in force. One that is read again while rivers runs comes into force whole or
+//! not at all: a bad one, or one with an address that cannot be listened on, leaves the old one as it is.
+
+use std::time::Duration;
+
+use daemon::{logging::Log, readiness::Readiness, reload::Cause};
+use tracing::{error, info, warn};
+
+use crate::{cli::Source, config::Config, discover::Discoveries, listeners::Listeners, metrics};
+
+/// The configuration in force, and the parts that can be made to do otherwise.
+pub(crate) struct InForce {
+    config: Config,
+    listeners: Listeners,
+    discoveries: Discoveries,
+    log: Log,
+    readiness: Readiness,
+}
+
+impl InForce {
+    /// Brings the first configuration into force.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or a thread cannot be made.
+    pub(crate) async fn begin(
+        config: Config,
+        listeners: Listeners,
+        discoveries: Discoveries,
+        log: Log,
+        readiness: Readiness,
+    ) -> anyhow::Result<Self> {
+        let mut first = Self {
+            config,
+            listeners,
+            discoveries,
+            log,
+            readiness,
+        };
+        let wanted = first.config.clone();
+        first.apply(wanted).await?;
+        metrics::configured(true);
+        Ok(first)
+    }
+
+    /// How long connections may go on once rivers has to stop.
+    pub(crate) const fn shutdown_timeout(&self) -> Option<Duration> {
+        self.config.shutdown_timeout
+    }
+
+    /// Reads the configuration again, and brings it into force if it can be.
+    pub(crate) async fn reload(&mut self, cause: Cause, source: Option<&Source>) {
+        let Some(source) = source else {
+            warn!("SIGHUP changes nothing, since the configuration was given by flags");
+            return;
+        };
+        let (file, cause) = (source.path().display(), cause.word());
+        let outcome = match source.load() {
+            Ok(config) => self.apply(config).await,
+            Err(error) => Err(error.into()),
+        };
+        metrics::configured(outcome.is_ok());
+        let refused = outcome.err().map(|error| format!("{error:#}"));
+        match &refused {
+            None => info!(%file, cause, "the configuration is in force"),
+            Some(error) => {
+                error!(%file, cause, error, "the configuration is refused; the one before stays in force");
+            }
+        }
+        let remark = refused.map(|error| format!("refused, the one before is in force: {error}"));
+        self.readiness.remark("configuration", remark);
+    }
+
+    async fn apply(&mut self, mut config: Config) -> anyhow::Result<()> {
+        self.listeners.apply(&config.listeners).await?;
+        self.discoveries.follow(self.listeners.open()).await;
+        self.log.set_level(config.log.level);
+        self.keep_what_is_fixed(&mut config);
+        self.config = config;
+        Ok(())
+    }
+
+    /// What was decided at the start stays, and it is said what that is.
+    fn keep_what_is_fixed(&self, config: &mut Config) {
+        let mut changed = Vec::new();
+        keep(
+            &mut config.workers,
+            &self.config.workers,
+            "workers",
+            &mut changed,
+        );
+        keep(
+            &mut config.max_connections,
+            &self.config.max_connections,
+            "max_connections",
+            &mut changed,
+        );
+        keep(&mut config.admin, &self.config.admin, "admin", &mut changed);
+        keep(
+            &mut config.log.format,
+            &self.config.log.format,
+            "log.format",
+            &mut changed,
+        );
+        keep(
+            &mut config.log.file,
+            &self.config.log.file,
+            "log.file",
+            &mut changed,
+        );
+        if !changed.is_empty() {
+            let fields = changed.join(", ");
+            warn!(fields, "these take effect only when rivers is restarted");
+        }
+    }
+}
+
+fn keep<T: Clone + PartialEq>(
+    wanted: &mut T,
+    fixed: &T,
+    field: &'static str,
+    changed: &mut Vec<&'static str>,
+) {
+    if wanted != fixed {
+        wanted.clone_from(fixed);
+        changed.push(field);
+    }
+}
