@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 use crate::answer::Answers;
 use crate::cache::Cache;
 use crate::check;
-use crate::config::{Config, Zone};
+use crate::config::{Config, Mode, Zone};
 use crate::listen::{self, Sockets};
 use crate::metrics::{CacheMetrics, Metrics};
 use crate::resolve::Resolver;
@@ -61,7 +61,12 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         Arc::clone(&cache),
         metrics.clone(),
     ));
-    let resolver = Arc::new(Resolver::new(routes, Arc::clone(&cache), metrics.clone()));
+    let resolver = Arc::new(Resolver::new(
+        config,
+        routes,
+        Arc::clone(&cache),
+        metrics.clone(),
+    ));
 
     let main = runtime().map_err(Failure::failed)?;
     main.block_on(async {
@@ -210,9 +215,13 @@ fn ticks() -> tokio::time::Interval {
     ticks
 }
 
-/// Says plainly what this version does not do.
+/// Says plainly what this version, or this configuration, does not do.
 fn say_what_is_missing(config: &Config) {
-    warn!("answers are not validated yet: a forged answer is not noticed");
+    if config.validation.mode == Mode::Log {
+        warn!("validation is `log`: forged answers are noticed here, and passed on");
+    } else if !config.zones.iter().any(|zone| zone.validate) {
+        warn!("no zone is validated: a forged answer is not noticed");
+    }
     if !config.zones.iter().any(Zone::is_root) {
         warn!(
             "there is no zone `.`: names in no zone are refused, for nodedns does not recurse yet"

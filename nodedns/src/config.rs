@@ -2,6 +2,8 @@
 //! may write, and the conversion from it is the only validation there is.
 
 pub mod file;
+mod private;
+mod trust_anchor;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +13,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use daemon::config_file::{ConfigError, Document};
+use serde::{Deserialize, Serialize};
 
+pub use crate::anchors::{Anchor, Trusted};
+pub use crate::validate::Policy;
 pub use crate::wire::name::{Name, NameError};
 
 /// A whole, checked configuration.
@@ -27,6 +32,8 @@ pub struct Config {
     pub zones: Vec<Zone>,
     /// The cache.
     pub cache: Cache,
+    /// What is trusted, and what is done with what is not.
+    pub validation: Validation,
 }
 
 /// A name and everything below it, and who knows about it.
@@ -36,6 +43,8 @@ pub struct Zone {
     pub name: Name,
     /// The servers that are asked. At least one, each once.
     pub forward: Vec<Forward>,
+    /// Whether what they say must be signed where a trust anchor says so.
+    pub validate: bool,
 }
 
 /// A server that is asked, recursively, for the names of a zone.
@@ -54,6 +63,30 @@ pub enum Protocol {
     Udp,
     /// Over TCP only, on connections that are kept open.
     Tcp,
+}
+
+/// How signatures are judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validation {
+    /// What becomes of a bogus answer.
+    pub mode: Mode,
+    /// The keys that are trusted.
+    pub anchors: Vec<Anchor>,
+    /// Names at and below which nothing is validated.
+    pub negative: Vec<Name>,
+    /// What counts as signed.
+    pub policy: Policy,
+}
+
+/// What becomes of an answer that must be signed and is not rightly so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It is refused: SERVFAIL with the reason.
+    #[default]
+    Enforce,
+    /// It is logged and counted, and passed on without AD.
+    Log,
 }
 
 /// How much is kept, and for how long.

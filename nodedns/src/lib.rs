@@ -17,8 +17,9 @@
 //! connections, the fastest server first, the next one beside it when it is late.
 //! What comes back is believed only if it fits what was sent to the last bit. A
 //! CNAME into another zone is followed there. [`validate`] is the gate through
-//! which every response goes into the cache; it checks nothing yet, and the
-//! program says so. All who asked get the answer; so does the cache. What failed
+//! which every response goes into the cache: is it what the zone's owner signed,
+//! from one of the [`anchors`] down? What it needs to know for that is asked as
+//! well. All who asked get the answer; so does the cache. What failed
 //! is an answer too: SERVFAIL with the reason (RFC 8914), kept for a second.
 //!
 //! [`app`] builds all of it, [`config`] says from what, [`metrics`] counts, and
@@ -44,6 +45,8 @@ mod resolve;
 mod upstream;
 
 mod cache;
+
+mod anchors;
 mod validate;
 
 mod listen;

@@ -13,6 +13,7 @@ use metrics::{
 };
 
 use crate::config::Forward;
+use crate::validate::{VERDICTS, Verdict};
 use crate::wire::Rcode;
 use crate::wire::patch::Transport;
 
@@ -29,6 +30,9 @@ pub(crate) struct Metrics {
     /// Answers cut to fit, TC set.
     pub(crate) truncated: Counter,
     unanswered: [Counter; 4],
+    verdicts: [Counter; 4],
+    /// Questions to servers about the chain of trust.
+    pub(crate) trust_questions: Counter,
     /// TCP connections of clients, open now.
     pub(crate) tcp_connections: Gauge,
     /// TCP connections closed at once, for too many were open.
@@ -66,6 +70,8 @@ impl Metrics {
             truncated: counter!(TRUNCATED),
             unanswered: ["not_a_query", "too_busy", "send_failed", "client_gone"]
                 .map(|reason| counter!(UNANSWERED, "reason" => reason)),
+            verdicts: VERDICTS.map(|verdict| counter!(VALIDATIONS, "verdict" => verdict)),
+            trust_questions: counter!(TRUST_QUESTIONS),
             tcp_connections: gauge!(TCP_CONNECTIONS),
             tcp_refused: counter!(TCP_REFUSED),
             panics: counter!(PANICS),
@@ -93,6 +99,11 @@ impl Metrics {
     /// The cache was asked.
     pub(crate) fn lookup(&self, hit: bool) {
         if hit { &self.hits } else { &self.misses }.increment(1);
+    }
+
+    /// A response was judged.
+    pub(crate) fn verdict(&self, verdict: &Verdict) {
+        self.verdicts[verdict.rank()].increment(1);
     }
 
     /// A packet got no answer.
@@ -185,6 +196,11 @@ fn describe() {
     );
     describe_counter!(TRUNCATED, "Answers cut to fit the client, TC set");
     describe_counter!(UNANSWERED, "Packets that got no answer, by reason");
+    describe_counter!(VALIDATIONS, "Responses judged, by what they are worth");
+    describe_counter!(
+        TRUST_QUESTIONS,
+        "Questions to servers about the chain of trust"
+    );
     describe_gauge!(TCP_CONNECTIONS, "TCP connections of clients");
     describe_counter!(TCP_REFUSED, "TCP connections closed at once: too many");
     describe_counter!(PANICS, "Tasks that ended in a panic: a bug each");
@@ -208,6 +224,8 @@ const LOOKUPS: &str = "nodedns_cache_lookups_total";
 const COALESCED: &str = "nodedns_coalesced_total";
 const TRUNCATED: &str = "nodedns_truncated_total";
 const UNANSWERED: &str = "nodedns_unanswered_total";
+const VALIDATIONS: &str = "nodedns_validations_total";
+const TRUST_QUESTIONS: &str = "nodedns_trust_questions_total";
 const TCP_CONNECTIONS: &str = "nodedns_tcp_connections";
 const TCP_REFUSED: &str = "nodedns_tcp_refused_total";
 const PANICS: &str = "nodedns_panics_total";

@@ -1,7 +1,7 @@
 //! A miss on its way to an answer, step by step.
 //!
 //! ```text
-//! resolve ─► coalesce ─► cache, once more ─► route ─► upstream ─► validate
+//! resolve ─► coalesce ─► cache, once more ─► route ─► upstream ─► judge ◄─► validate
 //!                 │                            ▲                     │
 //!                 │                            └── chase: a CNAME ◄──┤
 //!                 └── whoever asks the same waits      cache, all ◄──┘
@@ -13,6 +13,7 @@
 
 mod chase;
 mod coalesce;
+mod judge;
 pub(crate) mod route;
 
 use std::sync::Arc;
@@ -24,12 +25,15 @@ use tracing::debug;
 use crate::cache::Cache;
 use crate::cache::entry::{Entry, Limits};
 use crate::cache::key::Key;
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::resolve::chase::Chain;
 use crate::resolve::coalesce::{Flights, Seat};
+use crate::resolve::judge::{Judge, SECOND_OPINION};
 use crate::resolve::route::{Routes, Zone};
 use crate::upstream::Failure;
-use crate::validate::Judged;
+use crate::validate::budget::Budget;
+use crate::validate::{Fault, Judged, Scope};
 use crate::wire::Rcode;
 use crate::wire::edns::{ErrorCode, ExtendedError};
 use crate::wire::name::Text;
@@ -39,16 +43,24 @@ use crate::wire::response::Response;
 pub(crate) struct Resolver {
     routes: Arc<Routes>,
     cache: Arc<Cache>,
-    flights: Flights,
+    judge: Judge,
+    flights: Flights<Entry>,
     metrics: Metrics,
 }
 
 impl Resolver {
-    /// A resolver that asks along `routes` and keeps what it learns in `cache`.
-    pub(crate) fn new(routes: Arc<Routes>, cache: Arc<Cache>, metrics: Metrics) -> Self {
+    /// A resolver that asks along `routes`, judges as `config` says, and keeps
+    /// what it learns in `cache`.
+    pub(crate) fn new(
+        config: &Config,
+        routes: Arc<Routes>,
+        cache: Arc<Cache>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             routes,
             cache,
+            judge: Judge::new(config, metrics.clone()),
             flights: Flights::default(),
             metrics,
         }
@@ -103,27 +115,31 @@ impl Resolver {
     /// The answer from the zone of the name, and from every zone into which its
     /// CNAMEs lead.
     async fn chain(&self, key: &Key, deadline: Instant) -> Result<(Judged, Limits), Broken> {
+        let mut budget = Budget::new();
         let zone = self.zone_of(key)?;
-        let first = ask(zone, key, deadline).await?;
-        let Some(mut link) = self.link(zone, first.response()) else {
+        let (first, onward) = self.ask(zone, key, deadline, &mut budget).await?;
+        let Some(mut link) = onward else {
             return Ok((first, zone.limits));
         };
         let unreadable = || Broken::chain(key, "cannot be put together with its target");
         let mut limits = zone.limits;
         let mut chain = Chain::begin(first.response(), &link.owners).ok_or_else(unreadable)?;
+        let mut parts = vec![first];
         for _ in 0..MAX_LINKS {
             let next = key.about(&link.target);
             let zone = self.zone_of(&next)?;
             limits.negative = limits.negative.min(zone.limits.negative);
-            let (part, onward) = self.part(zone, &next, deadline).await?;
+            let (part, onward) = self.part(zone, &next, deadline, &mut budget).await?;
             let Some(onward) = onward else {
                 let whole = chain.end(part.response()).ok_or_else(unreadable)?;
-                return Ok((Judged::insecure_by_configuration(whole), limits));
+                parts.push(part);
+                return Ok((Judged::joined(whole, &parts), limits));
             };
             link = onward;
             chain = chain
                 .add(part.response(), &link.owners)
                 .ok_or_else(unreadable)?;
+            parts.push(part);
         }
         Err(Broken::chain(key, "is a chain of too many CNAMEs"))
     }
@@ -136,17 +152,17 @@ impl Resolver {
         zone: &Zone,
         key: &Key,
         deadline: Instant,
+        budget: &mut Budget,
     ) -> Result<(Judged, Option<Link>), Broken> {
         let now = Instant::now().into_std();
         if let Some(entry) = self.cache.get(key, now)
-            && entry.error().is_none()
+            && entry.rcode() != Rcode::SERVFAIL
             && let Some(kept) = Response::parse(entry.aged(now))
         {
             // What is kept was followed to its end.
-            return Ok((Judged::insecure_by_configuration(kept), None));
+            return Ok((Judged::kept(kept, entry.is_secure()), None));
         }
-        let part = ask(zone, key, deadline).await?;
-        let onward = self.link(zone, part.response());
+        let (part, onward) = self.ask(zone, key, deadline, budget).await?;
         if onward.is_none() {
             let now = Instant::now().into_std();
             let entry = Entry::of(part.clone(), zone.limits, now);
@@ -155,13 +171,71 @@ impl Resolver {
         Ok((part, onward))
     }
 
+    /// Asks `zone`, and has judged what it says of its own names.
+    async fn ask(
+        &self,
+        zone: &Zone,
+        key: &Key,
+        deadline: Instant,
+        budget: &mut Budget,
+    ) -> Result<(Judged, Option<Link>), Broken> {
+        // Who sets CD validates for himself.
+        if !zone.validate || key.checking_disabled() {
+            let response = zone.upstream.ask(key, deadline).await?;
+            let onward = self.link(zone, key.rtype(), &response);
+            return Ok((Judged::unchecked(response), onward));
+        }
+        let asked = key.unvalidated();
+        let answer = zone.upstream.ask_others(&asked, deadline, None).await?;
+        let first = self
+            .judged(zone, key, answer.response, deadline, budget)
+            .await;
+        match first {
+            Err(broken) if broken.is_bogus && zone.upstream.has_others() => {
+                let soon = deadline.min(Instant::now() + SECOND_OPINION);
+                let upstream = &zone.upstream;
+                match upstream
+                    .ask_others(&asked, soon, Some(&answer.server))
+                    .await
+                {
+                    Ok(other) => {
+                        self.judged(zone, key, other.response, deadline, budget)
+                            .await
+                    }
+                    Err(_) => Err(broken),
+                }
+            }
+            first => first,
+        }
+    }
+
+    /// Has judged what `zone` says of its own names.
+    async fn judged(
+        &self,
+        zone: &Zone,
+        key: &Key,
+        response: Response,
+        deadline: Instant,
+        budget: &mut Budget,
+    ) -> Result<(Judged, Option<Link>), Broken> {
+        let onward = self.link(zone, key.rtype(), &response);
+        let scope = onward
+            .as_ref()
+            .map_or(Scope::Whole, |link| Scope::Aliases(link.owners.len()));
+        let judged = self
+            .judge
+            .judge(response, key, scope, &self.routes, deadline, budget)
+            .await?;
+        Ok((judged, onward))
+    }
+
     /// Where the answer of `zone` leads out of it, or ends without having been
     /// followed to its end.
-    fn link(&self, zone: &Zone, response: &Response) -> Option<Link> {
+    fn link(&self, zone: &Zone, rtype: u16, response: &Response) -> Option<Link> {
         let mut owners = response.chain();
         let leaves = owners.iter().position(|name| {
             self.routes
-                .zone_of(name)
+                .zone_for(name, rtype)
                 .is_none_or(|other| !std::ptr::eq(other, zone))
         });
         let at = match leaves {
@@ -176,14 +250,9 @@ impl Resolver {
 
     fn zone_of(&self, key: &Key) -> Result<&Zone, Broken> {
         self.routes
-            .zone_of(key.name())
+            .zone_for(key.name(), key.rtype())
             .ok_or_else(|| Broken::chain(key, "is in no zone of this resolver"))
     }
-}
-
-async fn ask(zone: &Zone, key: &Key, deadline: Instant) -> Result<Judged, Broken> {
-    let response = zone.upstream.ask(key, deadline).await?;
-    Ok(Judged::insecure_by_configuration(response))
 }
 
 /// A step of a chain: the names whose CNAMEs count, and where the last one leads.
@@ -196,6 +265,8 @@ struct Link {
 struct Broken {
     error: ExtendedError,
     lifetime: Duration,
+    /// There is an answer, but it cannot be believed.
+    is_bogus: bool,
 }
 
 impl Broken {
@@ -203,6 +274,7 @@ impl Broken {
         Self {
             error: ExtendedError::new(ErrorCode::NoReachableAuthority, "no answer in time"),
             lifetime: Duration::ZERO,
+            is_bogus: false,
         }
     }
 
@@ -211,6 +283,25 @@ impl Broken {
         Self {
             error: ExtendedError::new(ErrorCode::Other, text),
             lifetime: FAILURE_LIFETIME,
+            is_bogus: false,
+        }
+    }
+
+    fn bogus(fault: &Fault) -> Self {
+        Self {
+            error: fault.extended_error(),
+            lifetime: FAILURE_LIFETIME,
+            is_bogus: true,
+        }
+    }
+
+    /// A question of the chain of trust was not answered.
+    fn chain_of_trust(key: &Key, error: &ExtendedError) -> Self {
+        let text = format!("cannot be validated without {key}: {}", error.text);
+        Self {
+            error: ExtendedError::new(error.code, text),
+            lifetime: FAILURE_LIFETIME,
+            is_bogus: false,
         }
     }
 
@@ -229,6 +320,7 @@ impl From<Failure> for Broken {
                 Failure::TooBusy { .. } => Duration::ZERO,
                 Failure::Server { .. } | Failure::NoAnswer { .. } => FAILURE_LIFETIME,
             },
+            is_bogus: false,
         }
     }
 }

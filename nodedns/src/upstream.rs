@@ -48,6 +48,11 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
+    /// Whether there is more than one server.
+    pub(crate) const fn has_others(&self) -> bool {
+        self.servers.len() > 1
+    }
+
     /// The servers of `zone`, of which there must be one.
     pub(crate) fn new(zone: Name, servers: Vec<Arc<Server>>) -> Self {
         Self {
@@ -63,6 +68,20 @@ impl Upstream {
     /// # Errors
     /// See [`Failure`].
     pub(crate) async fn ask(&self, key: &Key, deadline: Instant) -> Result<Response, Failure> {
+        let answer = self.ask_others(key, deadline, None).await?;
+        Ok(answer.response)
+    }
+
+    /// Asks all servers but one, which gave an answer that cannot be believed.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(crate) async fn ask_others(
+        &self,
+        key: &Key,
+        deadline: Instant,
+        disbelieved: Option<&Arc<Server>>,
+    ) -> Result<Answer, Failure> {
         let Ok(_slot) = self.slots.try_acquire() else {
             return Err(Failure::TooBusy {
                 zone: self.zone.clone(),
@@ -70,18 +89,26 @@ impl Upstream {
         };
         let mut race = Race {
             key,
-            candidates: pool::order(&self.servers),
+            candidates: pool::order(&self.servers)
+                .into_iter()
+                .filter(|server| disbelieved.is_none_or(|other| !Arc::ptr_eq(server, other)))
+                .collect(),
             attempts: JoinSet::new(),
             started: 0,
             last_start: None,
             trouble: None,
         };
+        if race.is_lost() {
+            return Err(race.failure(&self.zone));
+        }
         let mut next_start = Instant::now();
         loop {
             tokio::select! {
                 Some(ended) = race.attempts.join_next(), if !race.attempts.is_empty() => {
                     match ended {
-                        Ok(Ended { outcome: Ok(response), .. }) => return Ok(response),
+                        Ok(Ended { server, outcome: Ok(response) }) => {
+                            return Ok(Answer { response, server });
+                        }
                         Ok(Ended { server, outcome: Err(trouble) }) => {
                             if race.note(&server, trouble) {
                                 next_start = Instant::now();
@@ -103,6 +130,13 @@ impl Upstream {
             }
         }
     }
+}
+
+/// A usable answer, and whose it is.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    pub(crate) server: Arc<Server>,
 }
 
 /// The attempts to have one question answered.

@@ -1,29 +1,191 @@
-//! What a response must pass before it may be kept.
+//! What a response must pass before it may be kept: is it what the zone's owner
+//! signed (RFC 4033 to 4035, 5155, 6840)?
 //!
-//! Nothing is validated yet: every zone is insecure by configuration
-//! (`validate: false`), AD is never set, and there is one way to a [`Judged`].
-//! The type stands here already because the cache takes nothing else: when
-//! signatures are checked, no path around the check can be left over.
+//! Pure: a response and a time go in, and out comes a verdict, or the question
+//! that has to be answered first. Whoever calls asks it, hands the answer to
+//! [`Validator::learn`], and tries again.
+//!
+//! ```text
+//! response ─► wire::rrset ─► classify ─► chain: the zone of each link ─► signature, denial ─► verdict
+//!                                          │  ▲
+//!                                     Step::Ask │
+//!                                          └► learn ─► zones
+//! ```
+//!
+//! Every link of a chain of aliases is validated under its own name, the denial
+//! under the last one; the whole is worth what its worst part is. Work is
+//! bounded by [`budget`]; what lies, lies to the cost of one SERVFAIL.
 
+pub(crate) mod budget;
+mod chain;
+mod classify;
+mod denial;
+mod key;
+mod nsec;
+mod nsec3;
+mod response;
+mod signature;
+mod verdict;
+mod zones;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::anchors::Anchors;
+use crate::validate::budget::Budget;
+use crate::validate::chain::{fault, insecure};
+use crate::validate::response::{Examination, Halt};
+use crate::validate::zones::Zones;
+use crate::wire::name::Name;
+use crate::wire::put_u32;
 use crate::wire::response::Response;
+use crate::wire::rrset::RrSet;
+use crate::wire::rtype;
+use crate::wire::select::select;
 
-/// A response, judged: the only thing that the cache takes.
+pub(crate) use crate::validate::classify::Scope;
+pub use crate::validate::key::Policy;
+use crate::validate::verdict::Unsigned;
+pub(crate) use crate::validate::verdict::{Fault, FaultKind, Judged, VERDICTS, Verdict};
+
+/// Judges responses, and remembers what it learned of zones. Shared by all workers.
+#[derive(Debug)]
+pub(crate) struct Validator {
+    anchors: Anchors,
+    policy: Policy,
+    zones: Zones,
+}
+
+/// The time, on two clocks: signatures go by the calendar, memory by what passes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// Seconds since 1970, modulo 2^32 as in signatures.
+    pub(crate) wall: u32,
+    /// The steady clock.
+    pub(crate) instant: Instant,
+}
+
+/// A question of the chain of trust: DS or DNSKEY of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Judged(Response);
+pub(crate) struct Need {
+    pub(crate) name: Name,
+    pub(crate) rtype: u16,
+}
 
-impl Judged {
-    /// Judges a response of a zone with `validate: false`: it is taken as it is.
-    pub(crate) const fn insecure_by_configuration(response: Response) -> Self {
-        Self(response)
+/// How far a validation got.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// This has to be asked, and learned, first.
+    Ask(Need),
+    /// What the response is worth, and the response with nothing in it that is
+    /// not worth as much.
+    Done(Verdict, Judged),
+}
+
+impl Validator {
+    /// One that trusts `anchors`, and knows nothing yet.
+    pub(crate) fn new(anchors: Anchors, policy: Policy) -> Self {
+        Self {
+            anchors,
+            policy,
+            zones: Zones::default(),
+        }
     }
 
-    /// The response.
-    pub(crate) const fn response(&self) -> &Response {
-        &self.0
+    /// Judges `response` as far as `scope` says, for a client that wants DNSSEC
+    /// records or does not (`dnssec_ok`).
+    pub(crate) fn judge(
+        &self,
+        response: &Response,
+        scope: Scope,
+        dnssec_ok: bool,
+        moment: Moment,
+        budget: &mut Budget,
+    ) -> Step {
+        let (wire, layout) = (response.wire(), response.layout());
+        let sets = RrSet::all(response);
+        let name = Name::from_wire(layout.name(wire)).unwrap_or_else(Name::root);
+        let asked = layout.rtype(wire);
+        if asked == rtype::RRSIG {
+            let verdict = Verdict::Insecure(insecure(name.as_wire(), Unsigned::Signatures));
+            return Step::Done(verdict.clone(), Judged::new(response.clone(), &verdict));
+        }
+        let mut examination = Examination {
+            validator: self,
+            sets: &sets,
+            rcode: response.rcode(),
+            moment,
+            budget,
+            kept: HashMap::new(),
+            proofs: HashMap::new(),
+        };
+        let examined = examination.run(&name, asked, scope);
+        let kept = examination.kept;
+        let mut verdict = match examined {
+            Ok(verdict) => verdict,
+            Err(Halt::Bogus(fault)) => Verdict::Bogus(fault),
+            Err(Halt::Ask(need)) => match budget.question() {
+                Ok(()) => return Step::Ask(need),
+                Err(_) => Verdict::Bogus(fault(&name, asked, FaultKind::TooMuchWork)),
+            },
+        };
+        let records = match &verdict {
+            // Where that is only logged, the answer goes out as it came.
+            Verdict::Bogus(_) => everything(&sets),
+            _ => belonging(&sets, &kept),
+        };
+        let wanted = |number: usize| {
+            records.contains_key(&number)
+                && (dnssec_ok || !is_of_dnssec(layout.records[number].rtype, asked))
+        };
+        let capped = with_ttls(response.clone(), &records);
+        let judged = match select(&capped, wanted) {
+            Some(selected) => Judged::new(selected, &verdict),
+            None => {
+                verdict = Verdict::Bogus(fault(&name, asked, FaultKind::TooMuchWork));
+                Judged::new(capped, &verdict)
+            }
+        };
+        Step::Done(verdict, judged)
     }
+}
 
-    /// The response, given away.
-    pub(crate) fn into_response(self) -> Response {
-        self.0
+/// The records of the sets that were `kept`, signatures included, each with the
+/// longest TTL that it may have.
+fn belonging(sets: &[RrSet], kept: &HashMap<usize, Option<u32>>) -> HashMap<usize, Option<u32>> {
+    let sets = kept.iter().map(|(number, ttl)| (&sets[*number], *ttl));
+    sets.flat_map(|(set, ttl)| records_of(set).map(move |record| (record, ttl)))
+        .collect()
+}
+
+fn everything(sets: &[RrSet]) -> HashMap<usize, Option<u32>> {
+    let records = sets.iter().flat_map(records_of);
+    records.map(|record| (record, None)).collect()
+}
+
+fn records_of(set: &RrSet) -> impl Iterator<Item = usize> {
+    let signatures = set.signatures.iter().map(|signature| signature.record);
+    set.records.iter().copied().chain(signatures)
+}
+
+/// Brings the TTLs of signed records down to what their signatures allow
+/// (RFC 4035 §5.3.3).
+fn with_ttls(response: Response, most: &HashMap<usize, Option<u32>>) -> Response {
+    let layout = response.layout().clone();
+    let mut wire = response.into_wire();
+    for (number, ttl) in most {
+        if let (Some(record), Some(most)) = (layout.records.get(*number), ttl) {
+            let ttl = record.ttl(&wire).min(*most);
+            put_u32(&mut wire, record.ttl_at, ttl);
+        }
     }
+    Response::from_parts(wire, layout)
+}
+
+/// Whether only clients that set DO get this type (RFC 4035 §3.2.1).
+const fn is_of_dnssec(rtype: u16, asked: u16) -> bool {
+    matches!(rtype, rtype::RRSIG | rtype::NSEC | rtype::NSEC3) && rtype != asked
 }

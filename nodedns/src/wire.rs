@@ -9,16 +9,22 @@
 //! ```
 //!
 //! [`question`] reads what a client sent, [`edns`] its options; [`record`] walks
-//! what a server sent, [`response`] is the whole of it; [`patch`] and [`truncate`] turn a kept answer into the
-//! one that a client gets. Every function takes bytes that a stranger wrote:
+//! what a server sent, [`response`] is the whole of it, [`rrset`] its records by
+//! owner and type with their signatures, [`canonical`] and [`order`] the form and
+//! the order in which things are signed, [`select`] leaves records out; [`patch`]
+//! and [`truncate`] turn a kept answer into the one that a client gets. Every function takes bytes that a stranger wrote:
 //! none panics, none allocates more than the message is long.
 
+pub(crate) mod canonical;
 pub(crate) mod edns;
 pub(crate) mod name;
+pub(crate) mod order;
 pub(crate) mod patch;
 pub(crate) mod question;
 pub(crate) mod record;
 pub(crate) mod response;
+pub(crate) mod rrset;
+pub(crate) mod select;
 pub(crate) mod truncate;
 
 use std::fmt;
@@ -40,6 +46,8 @@ pub(crate) mod flag {
     pub(crate) const RD: u16 = 0x0100;
     /// The server recurses.
     pub(crate) const RA: u16 = 0x0080;
+    /// The answer was validated; in a query: the client wants to know.
+    pub(crate) const AD: u16 = 0x0020;
     /// The client takes unvalidated data.
     pub(crate) const CD: u16 = 0x0010;
     /// The low four bits of the response code.
@@ -49,11 +57,18 @@ pub(crate) mod flag {
 /// Record types that nodedns treats in a way of their own.
 pub(crate) mod rtype {
     pub(crate) const A: u16 = 1;
+    pub(crate) const NS: u16 = 2;
     pub(crate) const CNAME: u16 = 5;
     pub(crate) const SOA: u16 = 6;
     pub(crate) const HINFO: u16 = 13;
     pub(crate) const AAAA: u16 = 28;
+    pub(crate) const DNAME: u16 = 39;
     pub(crate) const OPT: u16 = 41;
+    pub(crate) const DS: u16 = 43;
+    pub(crate) const RRSIG: u16 = 46;
+    pub(crate) const NSEC: u16 = 47;
+    pub(crate) const DNSKEY: u16 = 48;
+    pub(crate) const NSEC3: u16 = 50;
     /// Types from here to 255 ask for something other than records (RFC 6895 §3.1).
     pub(crate) const FIRST_META: u16 = 128;
     pub(crate) const ANY: u16 = 255;

@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use nodedns::config::file::{Cache, File, Size, Zone};
-use nodedns::config::{Forward, Name, Protocol};
+use nodedns::config::file::{Cache, File, Size, TrustAnchors, Zone};
+use nodedns::config::{Forward, Mode, Name, Protocol};
 use tempfile::TempDir;
 
 use super::certificates::Certificates;
@@ -123,7 +123,13 @@ impl Scene {
             let cluster_dns = cluster_dns.address;
             write(
                 &file,
-                &nodedns_yml(listen, admin, cluster_dns, signed_zone.address)?,
+                &nodedns_yml(
+                    listen,
+                    admin,
+                    cluster_dns,
+                    signed_zone.address,
+                    &trust_anchor,
+                )?,
             )?;
             launcher.program(
                 "nodedns",
@@ -291,12 +297,13 @@ fn nodedns_yml(
     admin: SocketAddr,
     cluster_dns: SocketAddr,
     signed_zone: SocketAddr,
+    trust_anchor: &Path,
 ) -> anyhow::Result<String> {
-    let zone = |name: &str, protocol, address| -> anyhow::Result<Zone> {
+    let zone = |name: &str, protocol, address, validate| -> anyhow::Result<Zone> {
         Ok(Zone {
             name: Name::from_text(name)?,
             forward: vec![Forward { protocol, address }],
-            validate: false,
+            validate,
         })
     };
     let file = File {
@@ -304,13 +311,20 @@ fn nodedns_yml(
         admin,
         workers: 1,
         zones: vec![
-            zone(CLUSTER_ZONE, Protocol::Tcp, cluster_dns)?,
-            zone(".", Protocol::Udp, signed_zone)?,
+            zone(CLUSTER_ZONE, Protocol::Tcp, cluster_dns, Some(false))?,
+            zone(".", Protocol::Udp, signed_zone, None)?,
         ],
         cache: Cache {
             size: Size(8 << 20),
             ..Cache::default()
         },
+        validation: Mode::Enforce,
+        trust_anchors: TrustAnchors {
+            files: vec![trust_anchor.to_owned()],
+            ..TrustAnchors::default()
+        },
+        nsec3_max_iterations: 0,
+        sha1_signatures: false,
     };
     Ok(serde_json::to_string_pretty(&file)?)
 }
@@ -336,11 +350,15 @@ mod tests {
     #[test]
     fn nodedns_asks_cluster_dns_over_tcp_and_the_signed_zone_for_all_else() {
         let address = |host, port| SocketAddr::from(([127, 0, 0, host], port));
+        let folder = tempfile::tempdir().unwrap();
+        let anchor = folder.path().join("trust-anchor");
+        std::fs::write(&anchor, "demo.example. IN DS 1 13 2 00ff\n").unwrap();
         let text = nodedns_yml(
             address(1, 5300),
             address(1, 9253),
             address(5, 53),
             address(6, 53),
+            &anchor,
         )
         .unwrap();
         let document = Document::new(Path::new("nodedns.yml"), &text);
@@ -348,11 +366,16 @@ mod tests {
         let zones: Vec<_> = config
             .zones
             .iter()
-            .map(|zone| format!("{} {}", zone.name, zone.forward[0]))
+            .map(|zone| format!("{} {} {}", zone.name, zone.forward[0], zone.validate))
             .collect();
         assert_eq!(
             zones,
-            ["cluster.local. tcp://127.0.0.5:53", ". udp://127.0.0.6:53"]
+            [
+                "cluster.local. tcp://127.0.0.5:53 false",
+                ". udp://127.0.0.6:53 true"
+            ]
         );
+        let anchors = config.validation.anchors;
+        assert_eq!(anchors[0].zone.to_string(), "demo.example.");
     }
 }

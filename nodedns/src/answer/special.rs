@@ -49,6 +49,7 @@ pub(super) fn answer(
             additional_at: wire.len(),
         },
         error: None,
+        is_secure: false,
     };
     patch::answer(out, kept, query, 0, transport);
     Some(rcode)

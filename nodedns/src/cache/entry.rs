@@ -28,6 +28,7 @@ pub(crate) struct Entry {
     ttls: Box<[u16]>,
     cuts: Cuts,
     error: Option<Box<ExtendedError>>,
+    is_secure: bool,
     stored: Instant,
     lifetime: Duration,
 }
@@ -35,7 +36,9 @@ pub(crate) struct Entry {
 impl Entry {
     /// The answer that a server gave, every TTL in it brought within `limits`.
     pub(crate) fn of(judged: Judged, limits: Limits, now: Instant) -> Self {
-        let response = judged.into_response().without_opt();
+        let is_secure = judged.is_secure();
+        let (response, note) = judged.into_parts();
+        let response = response.without_opt();
         let denial = denial_ttl(&response, limits);
         let layout = response.layout().clone();
         let soa_at = response.soa().map(|soa| soa.at);
@@ -67,7 +70,8 @@ impl Entry {
                 .map(|record| record.ttl_at as u16)
                 .collect(),
             wire: wire.into(),
-            error: None,
+            error: note.map(Box::new),
+            is_secure,
             stored: now,
             lifetime: Duration::from_secs(lifetime.into()),
         }
@@ -98,6 +102,7 @@ impl Entry {
             ttls: Box::new([]),
             wire: wire.into(),
             error: Some(Box::new(error)),
+            is_secure: false,
             stored: now,
             lifetime,
         }
@@ -120,6 +125,7 @@ impl Entry {
             ttls: &self.ttls,
             cuts: self.cuts,
             error: self.error.as_deref(),
+            is_secure: self.is_secure,
         }
     }
 
@@ -128,7 +134,12 @@ impl Entry {
         header_rcode(&self.wire)
     }
 
-    /// Why there is no answer, when there is none.
+    /// Whether it was validated from a trust anchor down.
+    pub(crate) const fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    /// Why there is no answer, or what else is to be said about it.
     pub(crate) fn error(&self) -> Option<&ExtendedError> {
         self.error.as_deref()
     }
@@ -198,7 +209,7 @@ pub(crate) mod tests {
 
     fn entry(now: Instant, change: impl FnOnce(&mut Message)) -> Entry {
         let response = Response::parse(response(change)).unwrap();
-        Entry::of(Judged::insecure_by_configuration(response), LIMITS, now)
+        Entry::of(Judged::unchecked(response), LIMITS, now)
     }
 
     /// Seconds for which it stays fresh.

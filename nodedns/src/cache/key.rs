@@ -52,6 +52,12 @@ impl Key {
         )
     }
 
+    /// The same question as it is asked to be validated: with all DNSSEC records,
+    /// and whatever the server thinks of them.
+    pub(crate) fn unvalidated(&self) -> Self {
+        Self::new(self.name(), self.rtype(), true, true)
+    }
+
     /// All of it, to compare and to hash.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]

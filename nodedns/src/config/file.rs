@@ -6,13 +6,15 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use daemon::config_file::{ConfigError, Document, text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::{self, Config, Forward, Name};
+use crate::anchors;
+use crate::config::{self, Anchor, Config, Forward, Mode, Name, Policy, private, trust_anchor};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,36 @@ pub struct File {
     /// The cache.
     #[serde(default)]
     pub cache: Cache,
+    /// What becomes of an answer that must be signed and is not rightly so:
+    /// `enforce` (default) refuses it with SERVFAIL, `log` passes it on, which
+    /// shows what enforcing would break before it does.
+    #[serde(default)]
+    pub validation: Mode,
+    /// The keys from which everything else is proved.
+    #[serde(default)]
+    pub trust_anchors: TrustAnchors,
+    /// The most iterations of NSEC3, 0 to 500, that are worth the work; zones
+    /// with more are taken as unsigned. Default: 50 (RFC 9276).
+    #[serde(default = "default_iterations")]
+    pub nsec3_max_iterations: u16,
+    /// Whether signatures of algorithms 5 and 7 count, whose SHA-1 is broken.
+    /// Default: `false`; zones that have no others are taken as unsigned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sha1_signatures: bool,
+}
+
+/// What is trusted without a proof.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrustAnchors {
+    /// Files of DS and DNSKEY records. Where the anchors of two zones nest, the
+    /// closest to a name governs. Default, and when empty: the root's keys of
+    /// 2017 and 2024, which are built in.
+    pub files: Vec<PathBuf>,
+    /// Names at and below which nothing is validated: zones whose signatures are
+    /// broken, and private zones that the world does not know.
+    #[serde(deserialize_with = "names", serialize_with = "as_texts")]
+    pub negative: Vec<Name>,
 }
 
 /// A name, all names below it, and the servers that know about them.
@@ -51,10 +83,10 @@ pub struct Zone {
     /// answers is preferred, the others are there when it does not.
     #[serde(deserialize_with = "forwards", serialize_with = "as_texts")]
     pub forward: Vec<Forward>,
-    /// Whether signatures must be right. Only `false`, the default, is possible
-    /// yet.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub validate: bool,
+    /// Whether signatures must be right where a trust anchor says that there are
+    /// some. Default: `true`, but `false` for reverse zones of private addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validate: Option<bool>,
 }
 
 /// How much is kept, and for how long.
@@ -97,7 +129,15 @@ impl File {
         self.check_listen().map_err(error)?;
         self.check_zones().map_err(error)?;
         self.cache.check().map_err(error)?;
+        if self.nsec3_max_iterations > MAX_ITERATIONS {
+            let message = format!("must be from 0 to {MAX_ITERATIONS}");
+            return Err(error(mistake("nsec3_max_iterations", message)));
+        }
+        let anchors = self.trust_anchors.anchors().map_err(error)?;
         let zones = self.zones.into_iter().map(|zone| config::Zone {
+            validate: zone
+                .validate
+                .unwrap_or_else(|| !private::is_reverse_of_private(&zone.name)),
             name: zone.name,
             forward: zone.forward,
         });
@@ -110,6 +150,15 @@ impl File {
                 size: self.cache.size.0,
                 max_ttl: self.cache.max_ttl,
                 max_negative_ttl: self.cache.max_negative_ttl,
+            },
+            validation: config::Validation {
+                mode: self.validation,
+                anchors,
+                negative: self.trust_anchors.negative,
+                policy: Policy {
+                    sha1: self.sha1_signatures,
+                    nsec3_max_iterations: self.nsec3_max_iterations,
+                },
             },
         })
     }
@@ -152,12 +201,6 @@ impl File {
 
 impl Zone {
     fn check(&self, listen: &[SocketAddr]) -> Result<(), Mistake> {
-        if self.validate {
-            return Err(mistake(
-                "validate",
-                "answers cannot be validated yet; say `validate: false`, and know that a forged answer is not noticed",
-            ));
-        }
         if self.forward.is_empty() {
             let message = "name at least one server, for nodedns does not recurse yet";
             return Err(mistake("forward", message));
@@ -174,6 +217,22 @@ impl Zone {
             }
         }
         Ok(())
+    }
+}
+
+impl TrustAnchors {
+    /// What the files say, or what is built in.
+    fn anchors(&self) -> Result<Vec<Anchor>, Mistake> {
+        if self.files.is_empty() {
+            return Ok(anchors::root());
+        }
+        let mut all = Vec::new();
+        for (at, path) in self.files.iter().enumerate() {
+            let read = trust_anchor::read(path)
+                .map_err(|message| mistake(format!("trust_anchors.files[{at}]"), message))?;
+            all.extend(read);
+        }
+        Ok(all)
     }
 }
 
@@ -289,8 +348,21 @@ fn forwards<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Forward>, 
     Ok(texts.into_iter().map(|text| text.0).collect())
 }
 
-fn as_texts<S: Serializer>(forwards: &[Forward], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(forwards.iter().map(ToString::to_string))
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Name>, D::Error> {
+    struct Text(Name);
+
+    impl<'de> Deserialize<'de> for Text {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            text(deserializer, Name::from_text).map(Self)
+        }
+    }
+
+    let texts = Vec::<Text>::deserialize(deserializer)?;
+    Ok(texts.into_iter().map(|text| text.0).collect())
+}
+
+fn as_texts<S: Serializer>(values: &[impl fmt::Display], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
 fn default_listen() -> Vec<SocketAddr> {
@@ -307,6 +379,13 @@ fn default_admin() -> SocketAddr {
 const fn default_workers() -> usize {
     1
 }
+
+const fn default_iterations() -> u16 {
+    50
+}
+
+/// What was usual before RFC 9276, and takes half a millisecond a denial.
+const MAX_ITERATIONS: u16 = 500;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -356,6 +435,41 @@ cache: {size: 64MiB, max_ttl: 24h}
     }
 
     #[test]
+    fn all_zones_are_validated_but_private_reverse_ones_and_those_that_say_no() {
+        let config = check(
+            "zones:\n- {name: ., forward: [192.0.2.53]}\n- {name: 10.in-addr.arpa, forward: [192.0.2.53]}\n\
+             - {name: 168.192.in-addr.arpa, forward: [192.0.2.53], validate: true}\n\
+             - {name: cluster.local, forward: [192.0.2.53], validate: false}\n",
+        )
+        .unwrap();
+        let validated: Vec<_> = config.zones.iter().map(|zone| zone.validate).collect();
+        assert_eq!(validated, [true, false, true, false]);
+        assert_eq!(config.validation.mode, Mode::Enforce);
+        assert_eq!(config.validation.anchors, anchors::root());
+        assert_eq!(config.validation.policy.nsec3_max_iterations, 50);
+    }
+
+    #[test]
+    fn anchors_of_a_file_take_the_place_of_those_that_are_built_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("corp.ds");
+        std::fs::write(&file, "corp.example. IN DS 1 13 2 00ff\n").unwrap();
+        let config = check(&format!(
+            "zones: [{{name: ., forward: [192.0.2.53]}}]\nvalidation: log\n\
+             trust_anchors: {{files: [{}], negative: [broken.example]}}",
+            file.display()
+        ))
+        .unwrap();
+        assert_eq!(config.validation.anchors.len(), 1);
+        assert_eq!(
+            config.validation.anchors[0].zone.to_string(),
+            "corp.example."
+        );
+        assert_eq!(config.validation.negative[0].to_string(), "broken.example.");
+        assert_eq!(config.validation.mode, Mode::Log);
+    }
+
+    #[test]
     fn what_is_written_reads_back() {
         let document = Document::new(Path::new("f"), WHOLE);
         let file: File = document.parse().unwrap();
@@ -372,10 +486,6 @@ cache: {size: 64MiB, max_ttl: 24h}
             ("{}", "missing field `zones`"),
             ("zones: [{name: ., forward: []}]", "does not recurse yet"),
             ("zones: [{name: .}]", "missing field `forward`"),
-            (
-                "zones:\n- name: .\n  forward: [192.0.2.53]\n  validate: true",
-                "nodedns.yml:4:13: zones[0].validate: answers cannot be validated yet",
-            ),
             (
                 "zones:\n- name: .\n  forward: [\"tls://192.0.2.53\"]",
                 "nodedns.yml:3:13: zones[0].forward[0]: tls:// is not supported yet",
@@ -400,7 +510,19 @@ cache: {size: 64MiB, max_ttl: 24h}
                 "zones: [{name: ., forward: [127.0.0.1]}]",
                 "is nodedns itself",
             ),
-            (&format!("{zone}validation: enforce"), "unknown field"),
+            (&format!("{zone}validation: maybe"), "validation"),
+            (
+                &format!("{zone}nsec3_max_iterations: 501"),
+                "must be from 0 to 500",
+            ),
+            (
+                &format!("{zone}trust_anchors: {{files: [none.ds]}}"),
+                "nodedns.yml:2:25: trust_anchors.files[0]: cannot read none.ds",
+            ),
+            (
+                &format!("{zone}trust_anchors: {{negative: [a..b]}}"),
+                "is not a domain name",
+            ),
             (&format!("{zone}workers: 0"), "must be from 1 to 64"),
             (&format!("{zone}listen: []"), "name at least one address"),
             (&format!("{zone}listen: [eth0]"), "listen[0]"),

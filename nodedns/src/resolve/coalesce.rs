@@ -7,28 +7,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 
-type Landed = Option<Arc<Entry>>;
-
-/// The questions on their way. As many as tasks that ask, hence bounded by them.
-#[derive(Debug, Default)]
-pub(crate) struct Flights {
-    open: Mutex<HashMap<Key, watch::Receiver<Landed>>>,
+/// The questions on their way to a `T`. As many as tasks that ask, hence bounded
+/// by them.
+#[derive(Debug)]
+pub(crate) struct Flights<T> {
+    open: Mutex<Open<T>>,
 }
+
+type Open<T> = HashMap<Key, watch::Receiver<Landed<T>>>;
+type Landed<T> = Option<Arc<T>>;
 
 /// A place on the flight of a question.
-pub(crate) enum Seat<'a> {
+pub(crate) enum Seat<'a, T> {
     /// Nobody asks it yet: whoever holds this has to.
-    Pilot(Flight<'a>),
+    Pilot(Flight<'a, T>),
     /// Somebody asks it already.
-    Passenger(Passage),
+    Passenger(Passage<T>),
 }
 
-impl Flights {
+impl<T> Default for Flights<T> {
+    fn default() -> Self {
+        Self {
+            open: Mutex::default(),
+        }
+    }
+}
+
+impl<T> Flights<T> {
     /// Takes a place on the flight of `key`.
-    pub(crate) fn board<'a>(&'a self, key: &'a Key) -> Seat<'a> {
+    pub(crate) fn board<'a>(&'a self, key: &'a Key) -> Seat<'a, T> {
         match self.lock().entry(key.clone()) {
             Slot::Occupied(slot) => Seat::Passenger(Passage(slot.get().clone())),
             Slot::Vacant(slot) => {
@@ -43,38 +52,38 @@ impl Flights {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, watch::Receiver<Landed>>> {
+    fn lock(&self) -> MutexGuard<'_, Open<T>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The duty to ask. Dropped without [`land`](Self::land), it lets all who wait
 /// know that nothing will come.
-pub(crate) struct Flight<'a> {
-    flights: &'a Flights,
+pub(crate) struct Flight<'a, T> {
+    flights: &'a Flights<T>,
     key: &'a Key,
-    sender: watch::Sender<Landed>,
+    sender: watch::Sender<Landed<T>>,
 }
 
-impl Flight<'_> {
+impl<T> Flight<'_, T> {
     /// Gives the answer to all who wait.
-    pub(crate) fn land(self, entry: &Arc<Entry>) {
-        self.sender.send_replace(Some(Arc::clone(entry)));
+    pub(crate) fn land(self, answer: &Arc<T>) {
+        self.sender.send_replace(Some(Arc::clone(answer)));
     }
 }
 
-impl Drop for Flight<'_> {
+impl<T> Drop for Flight<'_, T> {
     fn drop(&mut self) {
         self.flights.lock().remove(self.key);
     }
 }
 
 /// The wait for an answer that another asks for.
-pub(crate) struct Passage(watch::Receiver<Landed>);
+pub(crate) struct Passage<T>(watch::Receiver<Landed<T>>);
 
-impl Passage {
+impl<T> Passage<T> {
     /// The answer; none when the pilot was lost.
-    pub(crate) async fn landed(mut self) -> Option<Arc<Entry>> {
+    pub(crate) async fn landed(mut self) -> Option<Arc<T>> {
         self.0.wait_for(Option::is_some).await.ok()?.clone()
     }
 }
@@ -82,9 +91,6 @@ impl Passage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::entry::tests::failure;
-    use crate::wire::Rcode;
-    use std::time::Instant;
 
     fn key() -> Key {
         Key::new(b"\x01a\0", 1, false, false)
@@ -92,22 +98,21 @@ mod tests {
 
     #[tokio::test]
     async fn the_second_gets_the_answer_of_the_first() {
-        let (flights, key) = (Flights::default(), key());
+        let (flights, key) = (Flights::<u8>::default(), key());
         let Seat::Pilot(flight) = flights.board(&key) else {
             panic!("the first has to ask");
         };
         let Seat::Passenger(passage) = flights.board(&key) else {
             panic!("the second has to wait");
         };
-        let entry = failure(&key, Rcode::SERVFAIL, 1, Instant::now());
-        flight.land(&entry);
-        assert!(Arc::ptr_eq(&passage.landed().await.unwrap(), &entry));
+        flight.land(&Arc::new(7));
+        assert_eq!(*passage.landed().await.unwrap(), 7);
         assert!(matches!(flights.board(&key), Seat::Pilot(_)));
     }
 
     #[tokio::test]
     async fn a_lost_pilot_leaves_nobody_waiting() {
-        let (flights, key) = (Flights::default(), key());
+        let (flights, key) = (Flights::<u8>::default(), key());
         let Seat::Pilot(flight) = flights.board(&key) else {
             panic!("the first has to ask");
         };

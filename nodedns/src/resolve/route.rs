@@ -9,6 +9,8 @@ use crate::config::{Config, Forward};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Server;
 use crate::wire::name::suffixes;
+use crate::wire::order::parent;
+use crate::wire::rtype;
 
 /// The zones of a configuration.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Zone {
     pub(crate) upstream: Upstream,
     /// How long its answers are kept.
     pub(crate) limits: Limits,
+    /// Whether its answers must be signed where a trust anchor says so.
+    pub(crate) validate: bool,
 }
 
 impl Routes {
@@ -47,6 +51,7 @@ impl Routes {
                         negative.min(INNER_NEGATIVE)
                     },
                 },
+                validate: zone.validate,
             };
             (zone.name.as_wire().into(), ready)
         });
@@ -58,6 +63,15 @@ impl Routes {
     /// The zone of `name`, which is in lower case and wire form.
     pub(crate) fn zone_of(&self, name: &[u8]) -> Option<&Zone> {
         suffixes(name).find_map(|suffix| self.by_name.get(suffix))
+    }
+
+    /// The zone that is asked for `rtype` at `name`: a zone's DS is in the zone
+    /// above it (RFC 4035 §2.4).
+    pub(crate) fn zone_for(&self, name: &[u8], rtype: u16) -> Option<&Zone> {
+        match parent(name) {
+            Some(above) if rtype == rtype::DS => self.zone_of(above),
+            _ => self.zone_of(name),
+        }
     }
 
     /// Whether a zone at or below `top` has `name`: then it was configured on
@@ -111,6 +125,21 @@ pub(crate) mod tests {
         assert!(same("notcluster.local", "."));
         assert!(same("local", "."));
         assert!(!same("cluster.local", "."));
+    }
+
+    #[test]
+    fn the_ds_of_a_zone_is_asked_for_above_it() {
+        let routes = routes(&[".", "corp.example"]);
+        let corp = wire("corp.example");
+        let (ds, other) = (
+            routes.zone_for(&corp, rtype::DS).unwrap(),
+            routes.zone_for(&corp, rtype::DNSKEY).unwrap(),
+        );
+        assert!(std::ptr::eq(ds, zone_of(&routes, ".").unwrap()));
+        assert!(std::ptr::eq(
+            other,
+            zone_of(&routes, "corp.example").unwrap()
+        ));
     }
 
     #[test]

@@ -93,6 +93,24 @@ pub(crate) struct ExtendedError {
 pub(crate) enum ErrorCode {
     /// Nothing more precise exists.
     Other = 0,
+    /// The zone is signed with no algorithm that is accepted here.
+    UnsupportedDnskeyAlgorithm = 1,
+    /// The zone's DS are of no digest type that is known here.
+    UnsupportedDsDigest = 2,
+    /// It is signed, but not so that it can be believed.
+    DnssecBogus = 6,
+    /// A signature's time is over.
+    SignatureExpired = 7,
+    /// A signature's time has not come.
+    SignatureNotYetValid = 8,
+    /// The zone does not have the key that is meant.
+    DnskeyMissing = 9,
+    /// It has to be signed, and is not.
+    RrsigsMissing = 10,
+    /// The key is no zone key.
+    NoZoneKeyBitSet = 11,
+    /// What is denied is not proved not to exist.
+    NsecMissing = 12,
     /// The server is starting or busy.
     NotReady = 14,
     /// The question is not for this server, which does not recurse.
@@ -103,6 +121,8 @@ pub(crate) enum ErrorCode {
     NoReachableAuthority = 22,
     /// A server could not be reached.
     NetworkError = 23,
+    /// The zone's NSEC3 hash too often.
+    UnsupportedNsec3Iterations = 27,
 }
 
 impl ExtendedError {

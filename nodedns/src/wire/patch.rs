@@ -27,6 +27,8 @@ pub(crate) struct Kept<'a> {
     pub(crate) cuts: Cuts,
     /// Said to clients that speak EDNS.
     pub(crate) error: Option<&'a ExtendedError>,
+    /// Whether it was validated: then AD is set for those who want to know.
+    pub(crate) is_secure: bool,
 }
 
 /// Makes `out` the answer to `query` from what was kept `age` seconds ago.
@@ -42,10 +44,15 @@ pub(crate) fn answer(
     out.clear();
     out.extend_from_slice(kept.wire);
     put_u16(out, 0, query.id);
+    let authentic = if kept.is_secure && query.wants_authentic_data() {
+        flag::AD
+    } else {
+        0
+    };
     put_u16(
         out,
         2,
-        answer_flags(query.flags) | header_rcode(kept.wire).0,
+        answer_flags(query.flags) | authentic | header_rcode(kept.wire).0,
     );
     if let Some(name) = out.get_mut(QUESTION_AT..QUESTION_AT + query.name.len()) {
         name.copy_from_slice(query.name);
@@ -95,8 +102,7 @@ pub(crate) fn bare(out: &mut Vec<u8>, id: u16, flags: u16, rcode: Rcode) {
 }
 
 /// The flags of every answer: RD and CD as asked, RA because we do find answers.
-/// AA is never set, for what is cached has no authority; AD never, for nothing
-/// is validated yet.
+/// AA is never set, for what is cached has no authority.
 const fn answer_flags(query: u16) -> u16 {
     flag::QR | flag::RA | query & (flag::RD | flag::CD)
 }
@@ -141,7 +147,7 @@ mod tests {
         dnssec_ok: true,
     };
 
-    fn patched(query: &Query<'_>, age: u32, error: Option<&ExtendedError>) -> Message {
+    fn patched(query: &Query<'_>, age: u32, is_secure: bool) -> Message {
         let wire = response(|message| {
             message.metadata.authoritative = true;
             message.metadata.authentic_data = true;
@@ -155,7 +161,8 @@ mod tests {
                 question_end: layout.question_end,
                 additional_at: wire.len(),
             },
-            error,
+            error: None,
+            is_secure,
         };
         let mut out = Vec::new();
         assert!(!answer(&mut out, kept, query, age, Transport::Udp));
@@ -164,7 +171,7 @@ mod tests {
 
     #[test]
     fn id_flags_and_case_are_those_of_the_query() {
-        let message = patched(&QUERY, 0, None);
+        let message = patched(&QUERY, 0, false);
         let flags = message.metadata;
         assert_eq!(flags.id, 99);
         assert!(flags.recursion_desired && flags.recursion_available && flags.checking_disabled);
@@ -175,20 +182,36 @@ mod tests {
 
     #[test]
     fn ttls_age_and_stop_at_zero() {
-        assert_eq!(patched(&QUERY, 25, None).answers[0].ttl, 35);
-        assert_eq!(patched(&QUERY, 61, None).answers[0].ttl, 0);
+        assert_eq!(patched(&QUERY, 25, false).answers[0].ttl, 35);
+        assert_eq!(patched(&QUERY, 61, false).answers[0].ttl, 0);
     }
 
     #[test]
     fn opt_answers_opt_and_only_opt() {
-        assert!(patched(&QUERY, 0, None).edns.is_none());
+        assert!(patched(&QUERY, 0, false).edns.is_none());
         let query = Query {
             edns: Some(EDNS),
             ..QUERY
         };
-        let edns = patched(&query, 0, None).edns.unwrap();
+        let edns = patched(&query, 0, false).edns.unwrap();
         assert_eq!(edns.max_payload(), UDP_SIZE);
         assert!(edns.flags().dnssec_ok);
+    }
+
+    #[test]
+    fn ad_is_set_on_what_is_secure_for_those_who_ask_for_it() {
+        let asks = |flags, edns| Query {
+            flags,
+            edns,
+            ..QUERY
+        };
+        let is_set =
+            |query: &Query<'_>, is_secure| patched(query, 0, is_secure).metadata.authentic_data;
+        let (plain, ad) = (asks(flag::RD, None), asks(flag::RD | flag::AD, None));
+        let dnssec_ok = asks(flag::RD, Some(EDNS));
+        assert!(is_set(&ad, true) && is_set(&dnssec_ok, true));
+        assert!(!is_set(&plain, true), "RFC 6840 §5.8");
+        assert!(!is_set(&ad, false) && !is_set(&dnssec_ok, false));
     }
 
     #[test]

@@ -89,6 +89,12 @@ impl<'a> Query<'a> {
         self.flags & flag::CD != 0
     }
 
+    /// Whether the client wants to be told that an answer was validated
+    /// (RFC 6840 §5.8).
+    pub(crate) fn wants_authentic_data(&self) -> bool {
+        self.flags & flag::AD != 0 || self.dnssec_ok()
+    }
+
     /// Whether the client asks us to find the answer.
     pub(crate) const fn recursion_desired(&self) -> bool {
         self.flags & flag::RD != 0

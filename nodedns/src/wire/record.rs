@@ -9,7 +9,7 @@ use crate::wire::name::{self, Expanded};
 use crate::wire::{HEADER_LEN, QUESTION_AT, rtype, u16_at, u32_at};
 
 /// The section in which a record stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Section {
     Answer,
     Authority,

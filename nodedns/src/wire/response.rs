@@ -18,6 +18,12 @@ impl Response {
         Some(Self { wire, layout })
     }
 
+    /// Puts a message together with its layout, which stays what it was when bytes
+    /// of fixed length are changed in place.
+    pub(crate) const fn from_parts(wire: Vec<u8>, layout: Layout) -> Self {
+        Self { wire, layout }
+    }
+
     /// The message.
     pub(crate) fn wire(&self) -> &[u8] {
         &self.wire

@@ -1,7 +1,4 @@
 //! Names through nodedns: of the cluster, from the cache, and of a signed zone.
-//!
-//! The rows of the signed zone observe rather than know what this build can do: they turn from "not
-//! yet" into "passed" by themselves when nodedns validates.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -82,10 +79,7 @@ fn is_validated(reply: anyhow::Result<Reply>) -> Row {
             let took = brief(reply.took);
             Row::passed(CHECK, format!("{name} {expected} with AD in {took}"))
         }
-        Ok(_) => Row::not_yet(
-            CHECK,
-            format!("{name} {expected} without AD: this build of nodedns does not validate"),
-        ),
+        Ok(_) => Row::failed(CHECK, format!("{name} {expected} without AD")),
         Err(reason) => Row::failed(CHECK, format!("{name}: {reason}")),
     }
 }
@@ -105,13 +99,10 @@ fn is_refused(reply: anyhow::Result<Reply>) -> Row {
             CHECK,
             format!("{name} SERVFAIL, but no Extended DNS Error that says why"),
         ),
-        (ResponseCode::NoError, _) if reply.authentic => {
-            Row::failed(CHECK, format!("{name} was passed on as authentic (AD)"))
+        (ResponseCode::NoError, _) => {
+            let ad = if reply.authentic { "with" } else { "without" };
+            Row::failed(CHECK, format!("{name} was passed on, {ad} AD"))
         }
-        (ResponseCode::NoError, _) => Row::not_yet(
-            CHECK,
-            format!("{name} was passed on, without AD: this build of nodedns does not validate"),
-        ),
         (code, _) => Row::failed(CHECK, format!("{name} was answered {code}")),
     }
 }
@@ -154,7 +145,7 @@ mod tests {
         let without = is_validated(Ok(reply(ResponseCode::NoError, false)));
         let failed = is_validated(Ok(reply(ResponseCode::ServFail, false)));
         assert_eq!(with_ad.result, Outcome::Passed);
-        assert_eq!(without.result, Outcome::NotYet);
+        assert_eq!(without.result, Outcome::Failed);
         assert_eq!(failed.result, Outcome::Failed);
     }
 
@@ -175,11 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_name_without_ad_is_not_yet_and_with_ad_a_failure() {
-        let without = is_refused(Ok(reply(ResponseCode::NoError, false)));
-        let with_ad = is_refused(Ok(reply(ResponseCode::NoError, true)));
-        assert_eq!(without.result, Outcome::NotYet);
-        assert_eq!(with_ad.result, Outcome::Failed);
+    fn a_forged_name_that_is_passed_on_is_a_failure() {
+        for authentic in [false, true] {
+            let row = is_refused(Ok(reply(ResponseCode::NoError, authentic)));
+            assert_eq!(row.result, Outcome::Failed);
+        }
     }
 
     #[test]

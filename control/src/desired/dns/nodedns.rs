@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use nodedns::config::file::{Cache, File, Zone};
-use nodedns::config::{Forward, Name, Protocol};
+use nodedns::config::file::{Cache, File, TrustAnchors, Zone};
+use nodedns::config::{Forward, Mode, Name, Protocol};
 
 use super::reverse;
 use crate::cluster::Cluster;
@@ -18,7 +18,11 @@ pub(super) fn render(cluster: &Cluster, cluster_dns: IpAddr, upstreams: &[IpAddr
     let domain = format!("{}.", cluster.options.cluster_domain);
     let mut zones: Vec<Zone> = std::iter::once(domain)
         .chain(reverse::zones(cluster.service_subnet))
-        .map(|name| zone(&name, Protocol::Tcp, &[cluster_dns]))
+        .map(|name| Zone {
+            // The world has nothing signed to say about a cluster's names.
+            validate: Some(false),
+            ..zone(&name, Protocol::Tcp, &[cluster_dns])
+        })
         .collect();
     if !upstreams.is_empty() {
         zones.push(zone(".", Protocol::Udp, upstreams));
@@ -32,6 +36,10 @@ pub(super) fn render(cluster: &Cluster, cluster_dns: IpAddr, upstreams: &[IpAddr
         workers: 1,
         zones,
         cache: Cache::default(),
+        validation: Mode::Enforce,
+        trust_anchors: TrustAnchors::default(),
+        nsec3_max_iterations: NSEC3_MAX_ITERATIONS,
+        sha1_signatures: false,
     };
     let yaml = daemon::config_file::to_yaml(&file).expect("its keys are words");
     format!("# Written by control from cluster.yml; changes here are undone.\n{yaml}")
@@ -45,10 +53,12 @@ fn zone(name: &str, protocol: Protocol, servers: &[IpAddr]) -> Zone {
     Zone {
         name: Name::from_text(name).expect("a checked domain, or a reverse zone of ours"),
         forward: servers.iter().map(forward).collect(),
-        validate: false,
+        validate: None,
     }
 }
 
 const DNS_PORT: u16 = 53;
+/// RFC 9276 knows no reason for any; so many are tolerated.
+const NSEC3_MAX_ITERATIONS: u16 = 50;
 /// Metrics and probes.
 const ADMIN_PORT: u16 = 9253;
