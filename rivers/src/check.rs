@@ -1,13 +1,20 @@
 //! `rivers check`: whether the configuration is valid (it is, or we would not be here) and every upstream
-//! can be dialled from this host, now.
+//! can be dialled from this host, now; where there is discovery, whether the cluster tells of further ones.
 
-use std::{io::Write as _, process::ExitCode, time::Instant};
+use std::{
+    io::Write as _,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use daemon::exit::Failure;
 use tokio::{runtime::Builder, task::JoinSet, time::timeout};
 
-use crate::{config::Config, dial};
+use crate::{
+    config::{Config, address::Address},
+    dial, discover,
+};
 
 /// Dials every upstream once, all at the same time, and prints a line for each.
 ///
@@ -34,7 +41,8 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     }
 }
 
-/// A line for each upstream, in the order of the configuration, and whether it was reached.
+/// A line for each upstream, in the order of the configuration, and whether it was reached; after those of
+/// a listener one for its discovery.
 async fn dial_all(config: &Config) -> Vec<(String, bool)> {
     let mut dials = JoinSet::new();
     for listener in &config.listeners {
@@ -42,19 +50,43 @@ async fn dial_all(config: &Config) -> Vec<(String, bool)> {
             let (place, name) = (dials.len(), listener.name.clone());
             let (limit, keepalive) = (listener.dial_timeout, listener.keepalive);
             dials.spawn(async move {
-                let started = Instant::now();
-                let outcome = timeout(limit, dial::tcp(&upstream, keepalive, limit)).await;
-                let took = started.elapsed().as_secs_f64() * 1e3;
-                let (result, ok) = match outcome {
-                    Ok(Ok(_)) => (format!("connected in {took:.1} ms"), true),
-                    Ok(Err(error)) => (format!("FAILED: {}", dial::reason(&error)), false),
-                    Err(_) => (format!("FAILED: no answer in {took:.0} ms"), false),
-                };
+                let (result, ok) = dial(&upstream, keepalive, limit).await;
                 (place, format!("{name} {upstream} {result}"), ok)
+            });
+        }
+        if let Some(discovery) = listener.discovery.clone() {
+            let (place, name) = (dials.len(), listener.name.clone());
+            let servers = listener.upstreams.clone();
+            dials.spawn(async move {
+                let (result, ok) = match discover::ask(&discovery, servers).await {
+                    Ok(found) => (format!("names {}", list(&found)), !found.is_empty()),
+                    Err(error) => (format!("FAILED: {error:#}"), false),
+                };
+                (place, format!("{name} discovery {result}"), ok)
             });
         }
     }
     let mut lines = dials.join_all().await;
     lines.sort_by_key(|&(place, ..)| place);
     lines.into_iter().map(|(_, line, ok)| (line, ok)).collect()
+}
+
+/// What a dial gives, in words, and whether it connected.
+async fn dial(upstream: &Address, keepalive: Duration, limit: Duration) -> (String, bool) {
+    let started = Instant::now();
+    let outcome = timeout(limit, dial::tcp(upstream, keepalive, limit)).await;
+    let took = started.elapsed().as_secs_f64() * 1e3;
+    match outcome {
+        Ok(Ok(_)) => (format!("connected in {took:.1} ms"), true),
+        Ok(Err(error)) => (format!("FAILED: {}", dial::reason(&error)), false),
+        Err(_) => (format!("FAILED: no answer in {took:.0} ms"), false),
+    }
+}
+
+fn list(found: &[Address]) -> String {
+    if found.is_empty() {
+        return "nobody".to_owned();
+    }
+    let names: Vec<String> = found.iter().map(ToString::to_string).collect();
+    names.join(", ")
 }

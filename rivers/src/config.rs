@@ -8,7 +8,7 @@ pub mod listen;
 use std::{
     collections::HashSet,
     fmt,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -219,9 +219,11 @@ impl Listener {
                 let message = format!("{upstream} is named twice; name each server once");
                 return Err(Invalid::new(field(), message));
             }
-            if let Host::Ip(ip) = upstream.host
-                && file.listen.takes(SocketAddr::new(ip, upstream.port))
-            {
+            let ip = match upstream.host {
+                Host::Ip(ip) => Some(ip),
+                Host::Name(_) => upstream.is_loopback().then_some(Ipv4Addr::LOCALHOST.into()),
+            };
+            if ip.is_some_and(|ip| file.listen.takes(SocketAddr::new(ip, upstream.port))) {
                 let message =
                     format!("{upstream} is this listener itself; name the servers behind it");
                 return Err(Invalid::new(field(), message));

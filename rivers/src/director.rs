@@ -231,7 +231,7 @@ impl Director {
                 Action::Joined { listener, address } => {
                     let name = self.name(listener);
                     metrics::state(name, &address, Some(State::Unknown));
-                    debug!(listener = name, upstream = %address, "upstream joined");
+                    info!(listener = name, upstream = %address, "upstream joined");
                 }
                 Action::Left { listener, address } => {
                     let name = self.name(listener);

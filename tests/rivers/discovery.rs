@@ -71,6 +71,17 @@ async fn start(place: &Place, cluster: &Cluster, seeds: &[SocketAddr]) -> Rivers
     Rivers::start(place, seeds, &[&flag]).await
 }
 
+/// What `rivers check` prints with one seed.
+async fn check(place: &Place, cluster: &Cluster, seed: SocketAddr) -> String {
+    let kubeconfig = cluster.kubeconfig("https://192.0.2.1:6443");
+    let output = program::rivers(place)
+        .args(["check", "--listen=127.0.0.1:0"])
+        .arg(format!("--upstreams={seed}"))
+        .arg(format!("--kubeconfig={}", kubeconfig.display()))
+        .run();
+    output.await.success()
+}
+
 async fn knows_within_a_second(
     rivers: &Rivers,
     upstream: SocketAddr,
@@ -130,6 +141,12 @@ async fn endpoints_come_and_go_within_a_second_and_the_set_is_never_emptied() {
     slices.name(&[seed]).await;
     let rivers = start(&place, &cluster, &[seed]).await;
     watching(&rivers).await;
+
+    let check = check(&place, &cluster, seed).await;
+    assert!(
+        check.contains(&format!("discovery names {seed}\n")),
+        "{check}"
+    );
 
     // One comes.
     let begin = Instant::now();

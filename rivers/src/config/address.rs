@@ -74,10 +74,12 @@ fn split(text: &str) -> Result<(Host, &str), AddressError> {
     if let Some(rest) = text.strip_prefix('[') {
         let (ip, rest) = rest.split_once(']').ok_or_else(bad_host)?;
         let ip: Ipv6Addr = ip.parse().map_err(|_| bad_host())?;
+        // ::ffff:10.9.0.2 is 10.9.0.2, and would be a second upstream for one server.
+        let ip = IpAddr::from(ip).to_canonical();
         let port = rest
             .strip_prefix(':')
             .ok_or_else(|| AddressError::NoPort(text.to_owned()))?;
-        return Ok((Host::Ip(ip.into()), port));
+        return Ok((Host::Ip(ip), port));
     }
     let (host, port) = text
         .rsplit_once(':')
@@ -137,7 +139,26 @@ impl<'de> Deserialize<'de> for Address {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_prints_as_what_is_taken_as_the_same(
+            text in prop_oneof![".{0,40}", "[\\[\\]0-9a-f:._-]{0,24}"],
+        ) {
+            if let Ok(address) = text.parse::<Address>() {
+                prop_assert_eq!(address.to_string().parse(), Ok(address));
+            }
+        }
+    }
+
+    #[test]
+    fn one_server_has_one_address_however_it_is_written() {
+        let mapped = "[::ffff:10.9.0.2]:6443".parse::<Address>().unwrap();
+        assert_eq!(mapped.to_string(), "10.9.0.2:6443");
+    }
 
     #[test]
     fn addresses_print_as_they_are_written() {

@@ -34,12 +34,13 @@ impl ListenAddress {
     /// Whether a dial to `target` would end up here.
     #[must_use]
     pub fn takes(&self, target: SocketAddr) -> bool {
+        let ip = target.ip().to_canonical();
         self.port() == target.port()
             && match self {
-                Self::At(address) if !address.ip().is_unspecified() => address.ip() == target.ip(),
-                Self::At(_) | Self::Any { .. } => {
-                    target.ip().is_loopback() || target.ip().is_unspecified()
+                Self::At(address) if !address.ip().is_unspecified() => {
+                    address.ip().to_canonical() == ip
                 }
+                Self::At(_) | Self::Any { .. } => ip.is_loopback() || ip.is_unspecified(),
             }
     }
 
@@ -86,7 +87,18 @@ impl<'de> Deserialize<'de> for ListenAddress {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_prints_as_what_is_taken_as_the_same(text in "[\\[\\]0-9a-f:.%]{0,24}") {
+            if let Ok(listen) = text.parse::<ListenAddress>() {
+                prop_assert_eq!(listen.to_string().parse(), Ok(listen));
+            }
+        }
+    }
 
     #[test]
     fn an_empty_host_means_every_address() {
@@ -103,6 +115,7 @@ mod tests {
             listen.takes(target.parse().unwrap())
         };
         assert!(takes("127.0.0.1:1", "127.0.0.1:1"));
+        assert!(takes("127.0.0.1:1", "[::ffff:127.0.0.1]:1"));
         assert!(takes(":1", "127.0.0.1:1") && takes("0.0.0.0:1", "127.0.0.9:1"));
         assert!(!takes("127.0.0.1:1", "127.0.0.2:1") && !takes(":1", "10.0.0.1:1"));
         assert!(!takes("127.0.0.1:1", "127.0.0.1:2"));

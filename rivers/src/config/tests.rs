@@ -1,9 +1,36 @@
 //! What a file may say, and the sentence for each mistake.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn load(text: &str) -> Result<Config, String> {
     Config::parse(Path::new("rivers.yml"), text).map_err(|error| error.to_string())
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_refused_in_a_sentence_or_taken(text in ".{0,200}") {
+        if let Err(error) = load(&text) {
+            prop_assert!(error.starts_with("rivers.yml:"), "{}", error);
+        }
+    }
+
+    #[test]
+    fn any_damage_to_a_good_file_is_refused_in_a_sentence_or_taken(
+        at: prop::sample::Index,
+        length in 0..9_usize,
+        damage in ".{0,9}",
+    ) {
+        let mut chars: Vec<char> = FULL.chars().collect();
+        let at = at.index(chars.len());
+        let end = chars.len().min(at + length);
+        chars.splice(at..end, damage.chars());
+        let text: String = chars.into_iter().collect();
+        if let Err(error) = load(&text) {
+            prop_assert!(error.starts_with("rivers.yml:"), "{}", error);
+        }
+    }
 }
 
 /// A file with one listener that has this further line.
@@ -33,8 +60,22 @@ fn the_shortest_file_gets_every_default() {
 
 #[test]
 fn the_longest_file_is_taken_as_it_says() {
-    let config = load(
-        r#"
+    let config = load(FULL).unwrap();
+    assert_eq!(config.admin, None);
+    assert_eq!(config.workers.get(), 2);
+    assert_eq!(config.max_connections.unwrap().get(), 1000);
+    assert_eq!(config.shutdown_timeout, None);
+    assert_eq!(config.log.level, logging::Level::Debug);
+    let listener = &config.listeners[0];
+    assert_eq!(listener.balance, Balance::RoundRobin);
+    let discovery = listener.discovery.as_ref().unwrap();
+    assert_eq!(discovery.kubeconfig, Path::new("/etc/rivers/kubeconfig"));
+    assert_eq!(listener.health.interval, Duration::from_millis(500));
+    assert_eq!(config.listeners[1].name, "etcd");
+}
+
+/// Every field, once.
+const FULL: &str = r#"
 listeners:
 - name: kube-apiserver
   listen: "127.0.0.1:16443"
@@ -52,21 +93,7 @@ workers: 2
 max_connections: 1000
 shutdown_timeout: 0s
 log: {level: debug, format: json, file: /var/log/rivers.log}
-"#,
-    )
-    .unwrap();
-    assert_eq!(config.admin, None);
-    assert_eq!(config.workers.get(), 2);
-    assert_eq!(config.max_connections.unwrap().get(), 1000);
-    assert_eq!(config.shutdown_timeout, None);
-    assert_eq!(config.log.level, logging::Level::Debug);
-    let listener = &config.listeners[0];
-    assert_eq!(listener.balance, Balance::RoundRobin);
-    let discovery = listener.discovery.as_ref().unwrap();
-    assert_eq!(discovery.kubeconfig, Path::new("/etc/rivers/kubeconfig"));
-    assert_eq!(listener.health.interval, Duration::from_millis(500));
-    assert_eq!(config.listeners[1].name, "etcd");
-}
+"#;
 
 #[test]
 fn every_mistake_is_named_with_its_line() {
@@ -105,6 +132,7 @@ fn mistakes_in_addresses_are_named_with_their_line() {
         listener("127.0.0.1:16443", "[10.9.0.2]"),
         listener("127.0.0.1:16443", "['10.9.0.2:6443', '10.9.0.2:6443']"),
         listener("':16443'", "['10.9.0.2:6443', '127.0.0.1:16443']"),
+        listener("':16443'", "['localhost:16443']"),
         load("listeners:\n- {listen: '127.0.0.1:1', upstreams: ['a:1']}\n- {listen: '127.0.0.1:1', upstreams: ['a:1']}\n").unwrap_err(),
         load("listeners:\n- {name: a, listen: '127.0.0.1:1', upstreams: ['a:1']}\n- {name: a, listen: '127.0.0.1:2', upstreams: ['a:1']}\n").unwrap_err(),
         load("listeners:\n- {listen: '127.0.0.1:1', upstreams: ['a:1']}\nadmin: 16480\n").unwrap_err(),

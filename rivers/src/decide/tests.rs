@@ -1,5 +1,12 @@
 //! The core as its director meets it; faults by the million are in `tests/simulation.rs`.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use proptest::prelude::*;
+
 use super::*;
 
 const LISTENER: ListenerId = ListenerId(7);
@@ -96,4 +103,174 @@ fn listening_again_keeps_what_is_known_of_those_that_stay() {
     let choices = snapshot.choices(LISTENER);
     assert_eq!((choices[0].id, choices[0].state), (upstream, State::Up));
     assert_eq!(choices[1].state, State::Unknown);
+}
+
+/// One change of the world around the core.
+#[derive(Clone, Debug)]
+enum Change {
+    Listen(BTreeSet<u8>),
+    Stop,
+    Replace(Source, BTreeSet<u8>),
+    Forget,
+    Pass(u64),
+    LookedUp(Option<u8>),
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    let hosts = || proptest::collection::btree_set(0..8_u8, 0..6);
+    let seeds = proptest::collection::btree_set(0..8_u8, 1..6);
+    let source = proptest::sample::select(vec![Source::Discovered, Source::Cached]);
+    prop_oneof![
+        3 => seeds.prop_map(Change::Listen),
+        1 => Just(Change::Stop),
+        6 => (source, hosts()).prop_map(|(source, hosts)| Change::Replace(source, hosts)),
+        1 => Just(Change::Forget),
+        4 => (0..40_000_u64).prop_map(Change::Pass),
+        4 => proptest::option::of(0..4_u8).prop_map(Change::LookedUp),
+    ]
+}
+
+/// Even hosts are IP addresses, odd ones names.
+fn address(host: u8) -> Address {
+    let text = match host % 2 {
+        0 => format!("10.9.0.{host}:6443"),
+        _ => format!("host-{host}.example:6443"),
+    };
+    text.parse().unwrap()
+}
+
+/// The core beside what it ought to know.
+#[derive(Default)]
+struct Model {
+    /// `None` while there is no listener.
+    seeds: Option<BTreeSet<u8>>,
+    discovered: BTreeSet<u8>,
+    cached: BTreeSet<u8>,
+    /// Members and their ids at the last look.
+    ids: BTreeMap<String, Id>,
+    ever: BTreeSet<Id>,
+    /// Lookups under way.
+    lookups: Vec<Id>,
+    /// Those that once had an address to dial.
+    found: BTreeSet<Id>,
+}
+
+impl Model {
+    fn apply(&mut self, core: &mut Core, change: Change, now: &mut Instant) -> Vec<Action> {
+        let addresses =
+            |hosts: &BTreeSet<u8>| hosts.iter().copied().map(address).collect::<Vec<_>>();
+        match change {
+            Change::Listen(seeds) => {
+                let actions = core.listen(LISTENER, &addresses(&seeds), Health::default(), *now);
+                self.seeds = Some(seeds);
+                actions
+            }
+            Change::Stop => {
+                *self = Self {
+                    ever: std::mem::take(&mut self.ever),
+                    ids: std::mem::take(&mut self.ids),
+                    ..Self::default()
+                };
+                core.stop(LISTENER)
+            }
+            Change::Replace(source, hosts) => {
+                let actions = core.replace(LISTENER, source, &addresses(&hosts), *now);
+                match source {
+                    _ if self.seeds.is_none() => {}
+                    Source::Cached => self.cached = hosts,
+                    _ if hosts.is_empty() => {}
+                    _ => self.discovered = hosts,
+                }
+                actions
+            }
+            Change::Forget => {
+                self.discovered.clear();
+                self.cached.clear();
+                core.forget_discovered(LISTENER, *now)
+            }
+            Change::Pass(milliseconds) => {
+                *now += Duration::from_millis(milliseconds);
+                core.tick(*now)
+            }
+            Change::LookedUp(found) => {
+                let Some(upstream) = self.lookups.pop() else {
+                    return Vec::new();
+                };
+                let sockets = found.map(|last| [([10, 8, 0, last], 6443).into()].into());
+                core.handle(&Event::Resolved { upstream, sockets }, *now)
+            }
+        }
+    }
+
+    fn wanted(&self) -> BTreeSet<String> {
+        let hints = if self.discovered.is_empty() {
+            &self.cached
+        } else {
+            &self.discovered
+        };
+        let seeds = self.seeds.iter().flatten();
+        let hints = hints.iter().filter(|_| self.seeds.is_some());
+        let hosts = seeds.chain(hints);
+        hosts.map(|&host| address(host).to_string()).collect()
+    }
+
+    /// What has to hold after every change.
+    fn check(&mut self, core: &Core, actions: &[Action]) {
+        let snapshot = core.snapshot();
+        let choices = snapshot.choices(LISTENER);
+        let ids: BTreeMap<String, Id> = choices
+            .iter()
+            .map(|choice| (choice.address.to_string(), choice.id))
+            .collect();
+        assert_eq!(ids.len(), choices.len(), "one server is there twice");
+        assert_eq!(ids.keys().cloned().collect::<BTreeSet<_>>(), self.wanted());
+        for (address, id) in &ids {
+            let before = self.ids.get(address);
+            if before != Some(id) {
+                assert_eq!(before, None, "{address} got another id while it stayed");
+                assert!(
+                    self.ever.insert(*id),
+                    "{address} got the id of somebody gone"
+                );
+            }
+        }
+        for action in actions {
+            if let Action::Probe { upstream, .. } | Action::Resolve { upstream, .. } = action {
+                assert!(
+                    ids.values().any(|id| id == upstream),
+                    "{action:?} of nobody"
+                );
+            }
+            if let Action::Resolve { upstream, .. } = action {
+                self.lookups.push(*upstream);
+            }
+        }
+        for choice in choices {
+            let is_known = !choice.sockets.is_empty();
+            assert!(
+                is_known || !self.found.contains(&choice.id),
+                "what was known of {} is lost",
+                choice.address
+            );
+            if is_known {
+                self.found.insert(choice.id);
+            }
+        }
+        self.ids = ids;
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_changes_the_set_is_what_its_sources_say_and_ids_are_never_used_again(
+        changes in proptest::collection::vec(any_change(), 1..60),
+    ) {
+        let mut now = Instant::now();
+        let mut core = Core::new(1);
+        let mut model = Model::default();
+        for change in changes {
+            let actions = model.apply(&mut core, change, &mut now);
+            model.check(&core, &actions);
+        }
+    }
 }
