@@ -34,17 +34,17 @@ pub(crate) struct Server {
 }
 
 /// Why there is no client. The causes are part of the sentence: a chain of their
-/// own would quote the kubeconfig, which holds secrets (see [`flat`]).
+/// own would quote the kubeconfig, which holds secrets (see [`kube_client::flat`]).
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
     #[error("no kubeconfig: {path} does not exist; name one with --kubeconfig or $KUBECONFIG")]
     Missing { path: String },
-    #[error("kubeconfig {path}: {}", flat(cause))]
+    #[error("kubeconfig {path}: {}", kube_client::flat(cause))]
     Malformed {
         path: String,
         cause: KubeconfigError,
     },
-    #[error("kubeconfig {path}: {}", flat(cause))]
+    #[error("kubeconfig {path}: {}", kube_client::flat(cause))]
     Unusable {
         path: String,
         cause: kube_client::Error,
@@ -153,8 +153,10 @@ impl Server {
     fn explain(&self, doing: &str, error: &kube::Error) -> RequestError {
         let (why, conflict) = match error {
             kube::Error::Api(status) => (self.refused(status), status.code == 409),
-            kube::Error::Service(cause) => (self.unanswered(&flat(cause.as_ref())), false),
-            other => (flat(other), false),
+            kube::Error::Service(cause) => {
+                (self.unanswered(&kube_client::flat(cause.as_ref())), false)
+            }
+            other => (kube_client::flat(other), false),
         };
         RequestError {
             conflict,
@@ -224,26 +226,6 @@ fn control_plane(cluster: &Cluster) -> Vec<Address> {
             port: API_SERVER_PORT,
         })
         .collect()
-}
-
-/// An error and its causes in one line, each once. What follows a line break is
-/// left out: a YAML error quotes the file there, and a kubeconfig holds secrets.
-fn flat(error: &dyn std::error::Error) -> String {
-    let first_line = |error: &dyn std::error::Error| {
-        let text = error.to_string();
-        text.lines().next().unwrap_or_default().to_owned()
-    };
-    let mut text = first_line(error);
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = first_line(cause);
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// One request, dialling included. An overloaded API server may take long, and

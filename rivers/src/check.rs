@@ -60,7 +60,7 @@ async fn dial_all(config: &Config) -> Vec<(String, bool)> {
             dials.spawn(async move {
                 let (result, ok) = match discover::ask(&discovery, servers).await {
                     Ok(found) => (format!("names {}", list(&found)), !found.is_empty()),
-                    Err(error) => (format!("FAILED: {error:#}"), false),
+                    Err(error) => (format!("FAILED: {error}"), false),
                 };
                 (place, format!("{name} discovery {result}"), ok)
             });

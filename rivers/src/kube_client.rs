@@ -163,6 +163,27 @@ pub(crate) fn follow(
     Ok(Client::new(service, config.default_namespace))
 }
 
+/// An error and its causes in one line, each once. What follows a line break is left out: a YAML error
+/// quotes the file there, and a kubeconfig holds secrets.
+#[must_use]
+pub fn flat(error: &dyn std::error::Error) -> String {
+    let first_line = |error: &dyn std::error::Error| {
+        let text = error.to_string();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    let mut text = first_line(error);
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = first_line(cause);
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 fn credentials(error: kube::Error) -> Error {
     Error::Credentials(Box::new(error))
 }

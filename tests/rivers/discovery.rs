@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tests::kubernetes::Cluster;
+use tests::launch::Output;
 use tests::place::Place;
 use tests::{program, wait};
 use tokio::io::AsyncReadExt as _;
@@ -71,15 +74,14 @@ async fn start(place: &Place, cluster: &Cluster, seeds: &[SocketAddr]) -> Rivers
     Rivers::start(place, seeds, &[&flag]).await
 }
 
-/// What `rivers check` prints with one seed.
-async fn check(place: &Place, cluster: &Cluster, seed: SocketAddr) -> String {
-    let kubeconfig = cluster.kubeconfig("https://192.0.2.1:6443");
-    let output = program::rivers(place)
+/// What `rivers check` says with one seed and these credentials.
+async fn check(place: &Place, kubeconfig: &Path, seed: SocketAddr) -> Output {
+    program::rivers(place)
         .args(["check", "--listen=127.0.0.1:0"])
         .arg(format!("--upstreams={seed}"))
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
-        .run();
-    output.await.success()
+        .run()
+        .await
 }
 
 async fn knows_within_a_second(
@@ -141,12 +143,6 @@ async fn endpoints_come_and_go_within_a_second_and_the_set_is_never_emptied() {
     slices.name(&[seed]).await;
     let rivers = start(&place, &cluster, &[seed]).await;
     watching(&rivers).await;
-
-    let check = check(&place, &cluster, seed).await;
-    assert!(
-        check.contains(&format!("discovery names {seed}\n")),
-        "{check}"
-    );
 
     // One comes.
     let begin = Instant::now();
@@ -348,4 +344,124 @@ async fn it_goes_on_through_another_api_server_and_without_a_folder_to_write_to(
     .await;
     watching(&rivers).await;
     assert_eq!(rivers.times("cannot keep the upstreams"), 1);
+}
+
+#[tokio::test]
+async fn check_tells_what_the_credentials_may_and_the_role_of_the_readme_is_enough() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let Some(cluster) = Cluster::builder(&place).start().await else {
+        return;
+    };
+    let seed = cluster.api_servers[0].address();
+    Slices::of(&cluster).name(&[seed]).await;
+    let user = cluster.pki.client("rivers", None);
+    let kubeconfig = cluster.pki.kubeconfig(&user, "https://192.0.2.1:6443");
+    let output = check(&place, &kubeconfig, seed).await;
+    assert_eq!(output.code(), 1, "{output}");
+    let sentence = format!(
+        "discovery FAILED: the credentials in {} may not list and watch endpointslices.discovery.k8s.io in default (403)\n",
+        kubeconfig.display()
+    );
+    assert!(output.stdout.ends_with(&sentence), "{output}");
+
+    grant(&cluster).await;
+    wait::until("the right", PATIENCE, async || {
+        let output = check(&place, &kubeconfig, seed).await;
+        let names = format!("discovery names {seed}\n");
+        if output.stdout.ends_with(&names) {
+            Ok(())
+        } else {
+            Err(output)
+        }
+    })
+    .await;
+    let flag = format!("--kubeconfig={}", kubeconfig.display());
+    let rivers = Rivers::start(&place, &[seed], &[&flag]).await;
+    watching(&rivers).await;
+}
+
+/// Gives the user `rivers` what rivers' README says that it needs.
+async fn grant(cluster: &Cluster) {
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "rivers"},
+        "rules": [{
+            "apiGroups": ["discovery.k8s.io"],
+            "resources": ["endpointslices"],
+            "verbs": ["list", "watch"],
+        }],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "rivers"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "rivers"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "rivers"}],
+    });
+    let parameters = PostParams::default();
+    let roles = Api::<Role>::default_namespaced(cluster.client(0));
+    let role = serde_json::from_value(role).unwrap();
+    roles.create(&parameters, &role).await.unwrap();
+    let bindings = Api::<RoleBinding>::default_namespaced(cluster.client(0));
+    let binding = serde_json::from_value(binding).unwrap();
+    bindings.create(&parameters, &binding).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_adds_discovery_and_takes_it_away() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let Some(cluster) = Cluster::builder(&place).start().await else {
+        return;
+    };
+    let seed = cluster.api_servers[0].address();
+    let other = place.socket_address(3, 6443);
+    named_echo(other, "e").await;
+    Slices::of(&cluster).name(&[seed, other]).await;
+
+    let file = place.folder().join("rivers.yml");
+    let kubeconfig = cluster.kubeconfig("https://192.0.2.1:6443");
+    let with = format!("  discovery: {{kubeconfig: '{}'}}\n", kubeconfig.display());
+    let write = |discovery: &str| {
+        let (admin, listen) = (admin(&place), listen(&place));
+        let text = format!(
+            "admin: '{admin}'\nlisteners:\n- listen: '{listen}'\n  upstreams: ['{seed}']\n{discovery}"
+        );
+        fs::write(&file, text).unwrap();
+    };
+    write("");
+    let peer = program::rivers(&place)
+        .arg("--config")
+        .arg(&file)
+        .arg(format!("--state-dir={}", state_dir(&place).display()))
+        .start();
+    let rivers = Rivers::accepting(peer, listen(&place), admin(&place)).await;
+    assert!(!rivers.knows(other).await);
+
+    write(&with);
+    wait::until("discovery", PATIENCE, async || {
+        if rivers.knows(other).await {
+            Ok(())
+        } else {
+            Err("not yet")
+        }
+    })
+    .await;
+    let mut connection = at_echo(&rivers, b'e').await;
+
+    write("");
+    wait::until("its end", PATIENCE, async || {
+        if rivers.knows(other).await {
+            Err("still there")
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    assert!(rivers.knows(seed).await);
+    exchange(&mut connection).await.unwrap();
 }

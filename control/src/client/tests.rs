@@ -84,9 +84,3 @@ async fn a_servers_words_cannot_steer_the_terminal() {
     let error = sentence(refused(500, "x", "a\n\u{1b}[2Jb\u{9b}c")).await;
     assert!(error.ends_with("says 500 x: a  [2Jb c"), "{error:?}");
 }
-
-#[test]
-fn what_a_cause_quotes_of_a_file_is_left_out() {
-    let error = io::Error::other("line 3 is wrong:\n | token: SECRET");
-    assert_eq!(flat(&error), "line 3 is wrong:");
-}

@@ -74,13 +74,13 @@ impl Watch {
                 Err(error) if failing => {
                     debug!(
                         listener = name,
-                        error = format!("{error:#}"),
+                        error = error.to_string(),
                         "still cannot watch the upstreams"
                     );
                 }
                 Err(error) => {
                     failing = true;
-                    let error = format!("{error:#}");
+                    let error = error.to_string();
                     warn!(
                         listener = name,
                         error, "cannot watch the upstreams; they stay as they are"

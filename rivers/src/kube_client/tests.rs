@@ -79,3 +79,9 @@ fn the_name_in_the_certificate_is_the_configured_one_or_the_host() {
     assert_eq!(name("10.9.0.2:6443", Some("kubernetes")), "kubernetes");
     assert!(server_name(&address("10.9.0.2:6443"), Some("a b")).is_err());
 }
+
+#[test]
+fn what_a_cause_quotes_of_a_file_is_left_out() {
+    let error = io::Error::other("line 3 is wrong:\n | token: SECRET");
+    assert_eq!(flat(&error), "line 3 is wrong:");
+}
