@@ -3,21 +3,27 @@
 //! A failure stops only what depends on it. Every request has a deadline. What
 //! became of each operation is data for `output`; nothing is printed here.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::client::{RequestError, Server};
 use crate::desired::Note;
 use crate::object::Key;
-use crate::plan::{Action, Operation};
+use crate::plan::{Action, Left, Operation};
 
 mod node;
 mod objects;
+mod removal;
 
 /// What became of a whole plan.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) outcomes: Vec<Outcome>,
+    /// What is held, and what is somebody else's.
+    pub(crate) left: Vec<Left>,
     pub(crate) notes: Vec<Note>,
+    tried: HashSet<Key>,
+    bad: HashSet<Key>,
 }
 
 /// What became of one operation.
@@ -25,15 +31,19 @@ pub(crate) struct Report {
 pub(crate) struct Outcome {
     pub(crate) key: Key,
     pub(crate) end: End,
+    /// What the API server had to say about it.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// How an operation ended.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
     /// The object exists now.
     Created,
     /// The object is as wanted now.
     Updated,
+    /// The object is gone.
+    Deleted,
     /// Somebody else had made it so before us.
     Unneeded,
     /// It could not be written.
@@ -50,11 +60,20 @@ impl Report {
 
     /// Whether `key` has been tried already.
     pub(crate) fn has(&self, key: &Key) -> bool {
-        self.outcomes.iter().any(|outcome| outcome.key == *key)
+        self.tried.contains(key)
+    }
+
+    /// Adds what became of an operation.
+    pub(crate) fn add(&mut self, outcome: Outcome) {
+        self.tried.insert(outcome.key.clone());
+        if outcome.end.is_bad() {
+            self.bad.insert(outcome.key.clone());
+        }
+        self.outcomes.push(outcome);
     }
 
     pub(crate) fn is_success(&self) -> bool {
-        self.count(End::is_bad) == 0
+        self.bad.is_empty()
     }
 }
 
@@ -69,6 +88,7 @@ impl fmt::Display for End {
         f.write_str(match self {
             Self::Created => "created",
             Self::Updated => "updated",
+            Self::Deleted => "deleted",
             Self::Unneeded => "unneeded",
             Self::Failed(_) => "failed",
             Self::Skipped(_) => "skipped",
@@ -76,35 +96,50 @@ impl fmt::Display for End {
     }
 }
 
-/// Carries out one operation, unless one that it depends on is bad among
-/// `before`.
-pub(crate) async fn apply(server: &Server, operation: Operation, before: &[Outcome]) -> Outcome {
+/// Carries out one operation, unless one that it depends on is bad in `before`.
+pub(crate) async fn apply(server: &Server, operation: Operation, before: &Report) -> Outcome {
+    let failed = operation
+        .depends_on
+        .iter()
+        .find(|key| before.bad.contains(key))
+        .cloned();
+    let key = operation.key.clone();
+    let mut warnings = Vec::new();
+    let end = match failed {
+        Some(failed) => End::Skipped(failed),
+        None => carry_out(server, operation, &mut warnings)
+            .await
+            .unwrap_or_else(|error| End::Failed(error.to_string())),
+    };
+    Outcome { key, end, warnings }
+}
+
+async fn carry_out(
+    server: &Server,
+    operation: Operation,
+    warnings: &mut Vec<String>,
+) -> Result<End, RequestError> {
     let Operation {
         key,
+        plural,
         action,
         depends_on,
         ..
     } = operation;
-    let failed = before
-        .iter()
-        .find(|outcome| outcome.end.is_bad() && depends_on.contains(&outcome.key));
-    let end = match failed {
-        Some(failed) => End::Skipped(failed.key.clone()),
-        None => carry_out(server, &key, action)
-            .await
-            .unwrap_or_else(|error| End::Failed(error.to_string())),
-    };
-    Outcome { key, end }
-}
-
-async fn carry_out(server: &Server, key: &Key, action: Action) -> Result<End, RequestError> {
     match action {
-        Action::Create(content) => objects::apply(server, key, &content)
-            .await
-            .map(|()| End::Created),
-        Action::Update(content) => objects::apply(server, key, &content)
-            .await
-            .map(|()| End::Updated),
+        Action::Create(content) => {
+            *warnings = objects::apply(server, &key, &plural, &content, &depends_on).await?;
+            Ok(End::Created)
+        }
+        Action::Update(content) => {
+            *warnings = objects::apply(server, &key, &plural, &content, &depends_on).await?;
+            Ok(End::Updated)
+        }
         Action::PatchNode(patch) => node::patch(server, &key.name, patch).await,
+        Action::RemoveNode { uid, drain } => removal::remove(server, &key, &uid, drain).await,
+        Action::Delete { uid } => {
+            server.delete(&key, &plural, &uid).await?;
+            Ok(End::Deleted)
+        }
     }
 }

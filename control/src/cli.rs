@@ -35,6 +35,10 @@ pub(crate) struct Flags {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
 
+    /// Your own resources: all YAML files below this directory, applied as they are
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) resources: Option<PathBuf>,
+
     /// How results are printed
     #[arg(
         short,
@@ -58,18 +62,24 @@ pub(crate) enum Format {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check cluster.yml; asks no server
+    /// Check cluster.yml and the directory of resources; asks no server
     Validate,
 
     /// Show what `sync` would do; writes nothing
     ///
     /// Exit codes: 0 nothing to do, 1 there are changes, 2 a flag or file is wrong, 3 failure.
+    #[command(
+        after_long_help = "Example:\n  control plan --resources resources/ -o json | jq .operations"
+    )]
     Plan(Plan),
 
     /// Make the cluster as cluster.yml says, once
     ///
     /// Exit codes: 0 done, or nothing to do, 1 something failed, 2 a flag or file is wrong.
-    Sync,
+    #[command(
+        after_long_help = "Example:\n  control sync --cluster cluster.yml --resources resources/"
+    )]
+    Sync(Limits),
 
     /// Show rivers and nodedns at work on this machine, without root and without a cluster
     ///
@@ -94,6 +104,40 @@ pub(crate) struct Plan {
     /// Show objects that would be created in full, too
     #[arg(short, long)]
     pub(crate) verbose: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+/// How far `plan` and `sync` may go in taking things away.
+#[derive(Debug, Args)]
+pub(crate) struct Limits {
+    /// Delete objects that left the directory of resources
+    #[arg(long, requires = "resources")]
+    pub(crate) prune: bool,
+
+    /// Delete at most N of them [default: a tenth of all, at least one]
+    #[arg(long, value_name = "N", requires = "prune")]
+    pub(crate) prune_limit: Option<usize>,
+
+    /// Remove at most N Nodes that left cluster.yml [default: a tenth of all, at least one]
+    #[arg(long, value_name = "N")]
+    pub(crate) remove_nodes: Option<usize>,
+
+    /// Evict the pods of a Node before it is removed
+    #[arg(long)]
+    pub(crate) drain: bool,
+}
+
+impl From<&Limits> for crate::plan::Limits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            prune: limits.prune,
+            prune_limit: limits.prune_limit,
+            remove_nodes: limits.remove_nodes,
+            drain: limits.drain,
+        }
+    }
 }
 
 /// Flags of `demo`.

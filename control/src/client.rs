@@ -10,19 +10,19 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Api, Client, Config};
+use kube::{Client, Config};
 use rivers::config::address::{Address, Host};
 use rivers::kube_client;
-use serde_json::Value;
 use thiserror::Error;
 
 use crate::cluster::Cluster;
-use crate::object::Key;
 use crate::output::printable;
 
 mod nodes;
+mod objects;
+
+pub(crate) use objects::encode;
 
 /// The API servers of one cluster.
 pub(crate) struct Server {
@@ -58,14 +58,20 @@ pub(crate) struct RequestError {
     sentence: String,
     /// The object has changed since it was read.
     pub(crate) conflict: bool,
+    /// What was asked for does not exist.
+    pub(crate) missing: bool,
+    /// The server asks to try again later: a disruption budget, or too much load.
+    pub(crate) later: bool,
 }
 
 impl RequestError {
     /// Parts of `sentence` may be the server's own words.
-    fn new(sentence: &str) -> Self {
+    pub(crate) fn new(sentence: &str) -> Self {
         Self {
             sentence: printable(sentence),
             conflict: false,
+            missing: false,
+            later: false,
         }
     }
 }
@@ -128,38 +134,18 @@ impl Server {
         }
     }
 
-    /// One object; None when it does not exist.
-    pub(crate) async fn object(&self, key: &Key) -> Result<Option<Value>, RequestError> {
-        let api = self.api(key);
-        let object = self
-            .request(format_args!("read {key}"), api.get_opt(&key.name))
-            .await?;
-        Ok(object.map(|object| serde_json::to_value(object).expect("it came as JSON")))
-    }
-
-    /// The API of `key`'s kind, in its namespace.
-    pub(crate) fn api(&self, key: &Key) -> Api<DynamicObject> {
-        let (group, version) = key
-            .api_version
-            .split_once('/')
-            .unwrap_or(("", &key.api_version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &key.kind));
-        match &key.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            None => Api::all_with(self.client.clone(), &resource),
-        }
-    }
-
     fn explain(&self, doing: &str, error: &kube::Error) -> RequestError {
-        let (why, conflict) = match error {
-            kube::Error::Api(status) => (self.refused(status), status.code == 409),
+        let (why, code) = match error {
+            kube::Error::Api(status) => (self.refused(status), Some(status.code)),
             kube::Error::Service(cause) => {
-                (self.unanswered(&kube_client::flat(cause.as_ref())), false)
+                (self.unanswered(&kube_client::flat(cause.as_ref())), None)
             }
-            other => (kube_client::flat(other), false),
+            other => (kube_client::flat(other), None),
         };
         RequestError {
-            conflict,
+            conflict: code == Some(409),
+            missing: code == Some(404),
+            later: code == Some(429),
             ..RequestError::new(&format!("cannot {doing}: {why}"))
         }
     }

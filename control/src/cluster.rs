@@ -14,6 +14,7 @@ pub use dns::{ServiceName, Upstreams};
 pub use ignored::Ignored;
 pub use node::{Effect, Node, Taint};
 pub use options::Options;
+pub use rest_mapping::RestMapping;
 pub use subnet::Subnet;
 
 mod dns;
@@ -22,6 +23,7 @@ mod ignored;
 mod name;
 mod node;
 mod options;
+mod rest_mapping;
 mod subnet;
 
 /// What one cluster.yml asks for.
@@ -38,6 +40,8 @@ pub struct Cluster {
     pub service_subnet: Subnet,
     /// Who answers names outside the cluster.
     pub upstreams: Upstreams,
+    /// Kinds to fall back to when discovery does not know them.
+    pub rest_mappings: Vec<RestMapping>,
     /// What `options` says that matters here.
     pub options: Options,
     /// Fields that were accepted and not acted upon.
@@ -81,6 +85,12 @@ impl Cluster {
             taint_control_plane: file.taint_control_plane,
             service_subnet,
             upstreams: Upstreams::new(document, file.dns_servers, file.dns_service)?,
+            rest_mappings: file
+                .trusted_rest_mappings
+                .into_iter()
+                .enumerate()
+                .map(|(index, mapping)| RestMapping::new(document, index, mapping))
+                .collect::<Result<_, _>>()?,
             options: Options::new(document, file.options)?,
             ignored,
         })

@@ -1,16 +1,17 @@
 //! One command each, and what they share: reading the files, asking the cluster.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use daemon::exit::Failure;
 
-use crate::cli::{Cli, Command, Flags};
+use crate::cli::{Cli, Command, Flags, Limits};
 use crate::client::Server;
 use crate::cluster::Cluster;
-use crate::observe;
-use crate::observed::Observed;
+use crate::resources::Resources;
+use crate::sync::Wish;
 
 mod completions;
 mod demo;
@@ -24,7 +25,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Command::Validate => validate::run(&flags),
         Command::Plan(plan) => plan::run(&flags, &plan),
-        Command::Sync => sync::run(&flags),
+        Command::Sync(limits) => sync::run(&flags, &limits),
         Command::Demo(args) => demo::run(&flags, &args),
         Command::DemoPart(args) => demo::run_part(args),
         Command::Completions { shell } => completions::run(shell),
@@ -35,17 +36,24 @@ fn read_cluster(flags: &Flags) -> Result<Cluster, Failure> {
     Ok(Cluster::read(&flags.cluster)?)
 }
 
+fn read_resources(flags: &Flags) -> Result<Option<Resources>, Failure> {
+    let read = |directory: &PathBuf| Resources::read(directory).map_err(Failure::usage);
+    flags.resources.as_ref().map(read).transpose()
+}
+
+fn read_wish(flags: &Flags, limits: &Limits) -> Result<Wish, Failure> {
+    Ok(Wish {
+        cluster: read_cluster(flags)?,
+        resources: read_resources(flags)?,
+        limits: limits.into(),
+    })
+}
+
 /// The client for `cluster`'s API servers; reaches none of them yet.
 async fn connect(flags: &Flags, cluster: &Cluster) -> Result<Server, Failure> {
     Server::connect(cluster, flags.kubeconfig.as_deref())
         .await
         .map_err(Failure::usage)
-}
-
-async fn observe(server: &Server, cluster: &Cluster) -> Result<Observed, Failure> {
-    observe::observe(server, cluster)
-        .await
-        .map_err(Failure::failed)
 }
 
 /// Runs a command that talks to servers.

@@ -6,18 +6,22 @@
 //! configuration names the ClusterIP of Service `cluster-dns`. What cannot be
 //! said yet becomes a [`Note`] instead of a guess.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::cluster::{Cluster, ServiceName};
 use crate::object::{Key, Object};
 use crate::observed::Observed;
+use crate::plan::{Left, inventory};
+use crate::resources::Resources;
 
-pub use nodes::{WantedNode, is_synchronised};
+pub use nodes::{MASTER, Members, WantedNode, is_synchronised};
 
 mod dns;
 mod manifest;
 mod nodes;
 mod rbac;
+mod resources;
 
 /// What ought to be.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,6 +30,13 @@ pub struct Desired {
     pub objects: Vec<Object>,
     /// What registered Nodes must carry.
     pub nodes: Vec<WantedNode>,
+    /// Which Nodes there may be.
+    pub members: Members,
+    /// Which of the objects are the operator's own; None without a directory of resources,
+    /// when nothing is known of them.
+    pub registered: Option<BTreeSet<Key>>,
+    /// Objects that are asked for and must not be.
+    pub refused: Vec<Left>,
     /// What the operator should know.
     pub notes: Vec<Note>,
 }
@@ -54,6 +65,11 @@ pub enum Note {
         /// The Node's name.
         node: String,
     },
+    /// Objects that left the directory of resources and are still in the cluster.
+    Unregistered {
+        /// Which.
+        objects: Vec<Key>,
+    },
 }
 
 impl fmt::Display for Note {
@@ -80,33 +96,65 @@ impl fmt::Display for Note {
                     "Node {node} does not exist yet: its kubelet has not registered it"
                 )
             }
+            Self::Unregistered { objects } => {
+                let shown: Vec<_> = objects.iter().take(SHOWN).map(Key::to_string).collect();
+                write!(
+                    f,
+                    "left in the cluster, though no file has it: {}",
+                    shown.join(", ")
+                )?;
+                if objects.len() > shown.len() {
+                    write!(f, " and {} more", objects.len() - shown.len())?;
+                }
+                f.write_str("; --prune deletes what left the directory")
+            }
         }
     }
 }
 
 /// What ought to be, given what is.
 #[must_use]
-pub fn desired(cluster: &Cluster, observed: &Observed) -> Desired {
+pub fn desired(cluster: &Cluster, resources: Option<&Resources>, observed: &Observed) -> Desired {
     let mut desired = Desired {
         objects: rbac::objects(),
+        members: Members::of(cluster),
         ..Desired::default()
     };
     dns::add(&mut desired, cluster, observed);
     nodes::add(&mut desired, cluster, observed);
+    if let Some(resources) = resources {
+        resources::add(&mut desired, resources, &own());
+    }
     desired
 }
 
 /// The objects that [`desired`] and a plan must have seen, by name: all that it
-/// may want, and the Service that cluster.yml names.
+/// may want, the Service that cluster.yml names, and the inventory.
 #[must_use]
-pub fn needed(cluster: &Cluster) -> Vec<Key> {
+pub fn needed(cluster: &Cluster, resources: Option<&Resources>) -> BTreeSet<Key> {
+    let mut keys: BTreeSet<Key> = own().into_iter().collect();
+    keys.remove(&inventory::key());
+    keys.extend(dns::read(cluster));
+    if let Some(resources) = resources {
+        keys.insert(inventory::key());
+        keys.extend(resources.objects.iter().map(|r| r.object.key.clone()));
+    }
+    keys
+}
+
+/// The objects that control keeps, whether they are due just now or not.
+fn own() -> Vec<Key> {
     let mut keys: Vec<Key> = rbac::objects()
         .into_iter()
         .map(|object| object.key)
         .collect();
-    keys.extend(dns::needed(cluster));
+    keys.extend(dns::own());
+    keys.push(inventory::key());
     keys
 }
+
+/// Objects that one note names.
+const SHOWN: usize = 5;
 
 #[cfg(test)]
 mod tests;

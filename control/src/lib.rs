@@ -3,7 +3,8 @@
 //! One `control sync`, from the top:
 //!
 //! 1. `command` reads cluster.yml: `cluster/file` says what it may hold,
-//!    [`cluster::Cluster`] is what can only be right;
+//!    [`cluster::Cluster`] is what can only be right; and the operator's own
+//!    [`resources`];
 //! 2. `observe` reads the cluster once, through `client`, into
 //!    [`observed::Observed`], plain data;
 //! 3. [`desired::desired`] says which objects ought to be, [`plan::plan`] which
@@ -22,9 +23,11 @@ use daemon::exit::Failure;
 
 pub mod cluster;
 pub mod desired;
+pub mod kind;
 pub mod object;
 pub mod observed;
 pub mod plan;
+pub mod resources;
 
 mod apply;
 mod cli;
@@ -33,6 +36,7 @@ mod command;
 mod demo;
 mod observe;
 mod output;
+mod sync;
 
 /// Runs the program with its command line, the program's name first.
 ///

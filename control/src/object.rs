@@ -29,6 +29,15 @@ impl Key {
         }
     }
 
+    /// A Namespace.
+    #[must_use]
+    pub fn namespace(name: &str) -> Self {
+        Self {
+            kind: "Namespace".to_owned(),
+            ..Self::node(name)
+        }
+    }
+
     /// A Node.
     #[must_use]
     pub fn node(name: &str) -> Self {

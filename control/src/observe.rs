@@ -1,19 +1,101 @@
 //! One reading of the cluster: what plan and sync decide from.
 //!
-//! It costs one LIST of Nodes, in pages, and one GET for each object that may be
-//! ours. Nothing is written, and everything that is read has a bound.
+//! It costs a LIST of Nodes, in pages; a LIST of each kind of which more than a few
+//! objects may be wanted, in one namespace where all of them stand in one; a GET for each
+//! object of the other kinds; and two requests of discovery where a kind is not
+//! Kubernetes' own. Nothing is written, and everything that is read has a bound.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt};
+use serde_json::Value;
 
 use crate::client::{RequestError, Server};
 use crate::cluster::Cluster;
 use crate::desired;
+use crate::kind::{Kinds, api_version};
+use crate::object::Key;
 use crate::observed::Observed;
+use crate::plan::{Plan, inventory};
+use crate::resources::Resources;
 
 mod objects;
 
 /// Reads what [`desired::desired`] and a plan need to know of the cluster.
-pub(crate) async fn observe(server: &Server, cluster: &Cluster) -> Result<Observed, RequestError> {
+pub(crate) async fn observe(
+    server: &Server,
+    cluster: &Cluster,
+    resources: Option<&Resources>,
+) -> Result<Observed, RequestError> {
+    let needed = desired::needed(cluster, resources);
+    let known = inventoried(server, &needed).await?;
+    let wanted: BTreeSet<Key> = needed.into_iter().chain(known).collect();
+    let kinds = kinds(server, cluster, resources, &wanted).await?;
+    let (objects, nodes) = tokio::join!(objects::read(server, &kinds, &wanted), server.nodes());
     Ok(Observed {
-        objects: objects::read(server, desired::needed(cluster)).await?,
-        nodes: server.nodes().await?,
+        objects: objects?,
+        nodes: nodes?,
+        kinds,
     })
 }
+
+/// The objects that the inventory knows, if it is needed.
+async fn inventoried(server: &Server, needed: &BTreeSet<Key>) -> Result<Vec<Key>, RequestError> {
+    let key = inventory::key();
+    if !needed.contains(&key) {
+        return Ok(Vec::new());
+    }
+    let kinds = Kinds::default();
+    let kind = kinds.of(&key).expect("a ConfigMap is Kubernetes' own");
+    let live = server.object(&key, kind).await?;
+    Ok(live.as_ref().map(inventory::read).unwrap_or_default())
+}
+
+/// All kinds that the server knows, or will know.
+async fn kinds(
+    server: &Server,
+    cluster: &Cluster,
+    resources: Option<&Resources>,
+    wanted: &BTreeSet<Key>,
+) -> Result<Kinds, RequestError> {
+    let mut kinds = Kinds::default();
+    if wanted.iter().all(|key| kinds.of(key).is_some()) {
+        return Ok(kinds);
+    }
+    for document in server.discovery().await? {
+        kinds.add_discovered(&document);
+    }
+    for resource in resources.into_iter().flat_map(|r| &r.objects) {
+        if resource.object.key.kind == "CustomResourceDefinition" {
+            kinds.add_definition(&resource.object.content);
+        }
+    }
+    for mapping in &cluster.rest_mappings {
+        kinds.add(
+            &api_version(&mapping.group, &mapping.version),
+            &mapping.kind,
+            &mapping.plural,
+            mapping.namespaced,
+        );
+    }
+    Ok(kinds)
+}
+
+/// Has the server try the plan's updates, so that one which would change nothing is not
+/// made. What the server refuses to try stays in the plan.
+pub(crate) async fn refine(server: &Server, plan: Plan, observed: &Observed) -> Plan {
+    let tried: BTreeMap<Key, Value> = stream::iter(plan.doubtful())
+        .map(|(key, plural, content)| async move {
+            let reply = server.apply(key, plural, content, true).await.ok()?;
+            Some((key.clone(), reply.body))
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(|tried| async { tried })
+        .collect()
+        .await;
+    plan.refined(&tried, observed)
+}
+
+/// Requests that are under way at the same time: an API server answers some hundred at
+/// once, and we are one client of many.
+const AT_ONCE: usize = 8;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::Taint;
 use serde_json::Value;
 
+use crate::kind::Kinds;
 use crate::object::Key;
 
 /// One reading.
@@ -17,6 +18,8 @@ pub struct Observed {
     pub objects: BTreeMap<Key, Value>,
     /// Every Node, by name.
     pub nodes: BTreeMap<String, SeenNode>,
+    /// The kinds that there are, or will be once the wanted definitions are.
+    pub kinds: Kinds,
 }
 
 /// What matters of a Node object.
@@ -30,6 +33,14 @@ pub struct SeenNode {
     pub annotations: BTreeMap<String, String>,
     /// Its taints, in their order.
     pub taints: Vec<Taint>,
+    /// Its UID: a Node that is deleted is this one, not a new one of its name.
+    pub uid: String,
+    /// Whether new pods stay away from it.
+    pub cordoned: bool,
+    /// Whether its kubelet says that it is ready.
+    pub ready: bool,
+    /// Its addresses, names among them.
+    pub addresses: Vec<String>,
 }
 
 impl Observed {

@@ -4,5 +4,6 @@ mod demo;
 mod errors;
 mod nodes;
 mod objects;
+mod resources;
 mod scene;
 mod servers;

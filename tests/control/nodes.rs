@@ -1,7 +1,7 @@
 //! Nodes, which kubelet and others write too.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::{Api, Patch, PatchParams};
@@ -131,23 +131,71 @@ async fn nodes_get_what_cluster_yml_says_and_keep_what_others_gave_them() {
 }
 
 #[tokio::test]
+async fn nodes_that_left_cluster_yml_are_removed_within_limits() {
+    let Some(scene) = Scene::start(1).await else {
+        return;
+    };
+    for name in ["cp-2", "gone-1", "gone-2"] {
+        scene.register(name, json!({}), json!([])).await;
+    }
+    scene.cluster_yml("", "");
+    let output = scene.control(&["sync"]).run().await;
+    assert_eq!(output.code(), 1, "{output}");
+    assert!(
+        output
+            .stdout
+            .contains("failed Node gone-1: 2 of 3 Nodes are not in cluster.yml"),
+        "{output}"
+    );
+    scene.node("gone-1").await;
+
+    let out = scene
+        .control(&["sync", "--remove-nodes", "2", "--drain"])
+        .run()
+        .await
+        .success();
+    assert!(out.contains("deleted Node gone-1"), "{out}");
+    let nodes: Api<Node> = Api::all(scene.client());
+    assert!(nodes.get_opt("gone-2").await.unwrap().is_none());
+    assert!(nodes.get_opt("cp-2").await.unwrap().is_some());
+
+    let labels = json!({"cke.cybozu.com/master": "true"});
+    scene.register("cp-old", labels, json!([])).await;
+    scene.make_ready("cp-old").await;
+    let output = scene.control(&["sync"]).run().await;
+    assert!(
+        output
+            .stdout
+            .contains("failed Node cp-old: it is the last ready Node of the control plane"),
+        "{output}"
+    );
+    scene.make_ready("cp-2").await;
+    let out = scene.sync().await;
+    assert!(out.contains("deleted Node cp-old"), "{out}");
+}
+
+#[tokio::test]
 async fn nobodys_taint_is_lost_when_two_write_at_once() {
     let Some(scene) = Scene::start(1).await else {
         return;
     };
     scene.register("cp-2", json!({}), json!([])).await;
     let enough = AtomicBool::new(false);
-    let other = taint_until(scene.client(), &enough);
+    let given = AtomicUsize::new(0);
+    let other = taint_until(scene.client(), &enough, &given);
     let control = async {
-        for round in 0..10 {
+        for round in 0.. {
             scene.cluster_yml("", &format!("taint_control_plane: {}\n", round % 2 == 0));
             scene.sync().await;
+            if given.load(Ordering::Relaxed) >= 100 {
+                break;
+            }
         }
         enough.store(true, Ordering::Relaxed);
     };
-    let (given, ()) = tokio::join!(other, control);
-
-    assert!(given > 10, "the other did write meanwhile: {given}");
+    tokio::join!(other, control);
+    let given = given.into_inner();
+    assert!(given >= 100, "the other did write meanwhile: {given}");
     let mut expected: Vec<_> = (0..given)
         .map(|n| format!("example.com/t{n}=:NoSchedule"))
         .collect();
@@ -157,10 +205,9 @@ async fn nobodys_taint_is_lost_when_two_write_at_once() {
     assert_eq!(found, expected);
 }
 
-/// Gives the Node one taint after the other, as a careful controller does; says how many.
-async fn taint_until(client: Client, enough: &AtomicBool) -> usize {
+/// Gives the Node one taint after the other, as a careful controller does, and counts them.
+async fn taint_until(client: Client, enough: &AtomicBool, given: &AtomicUsize) {
     let nodes: Api<Node> = Api::all(client);
-    let mut given = 0;
     while !enough.load(Ordering::Relaxed) {
         let node = nodes.get("cp-2").await.unwrap();
         let mut taints = node
@@ -170,7 +217,7 @@ async fn taint_until(client: Client, enough: &AtomicBool) -> usize {
             .taints
             .unwrap_or_default();
         taints.push(Taint {
-            key: format!("example.com/t{given}"),
+            key: format!("example.com/t{}", given.load(Ordering::Relaxed)),
             effect: "NoSchedule".to_owned(),
             ..Taint::default()
         });
@@ -182,12 +229,13 @@ async fn taint_until(client: Client, enough: &AtomicBool) -> usize {
             .patch("cp-2", &PatchParams::default(), &Patch::Merge(patch))
             .await
         {
-            Ok(_) => given += 1,
+            Ok(_) => {
+                given.fetch_add(1, Ordering::Relaxed);
+            }
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => panic!("{error}"),
         }
         // A controller's pace; without a pause nobody else would ever win.
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    given
 }

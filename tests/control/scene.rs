@@ -39,6 +39,35 @@ impl Scene {
         self.place.folder()
     }
 
+    /// Where programs of this test run.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Writes a file of resources.
+    pub(crate) fn resource(&self, file: &str, text: &str) {
+        let directory = self.folder().join("resources");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(file), text).unwrap();
+    }
+
+    /// Runs `control sync` with the resources, which must succeed.
+    pub(crate) async fn sync_resources(&self) -> String {
+        let arguments = ["sync", "--resources", "resources"];
+        self.control(&arguments).run().await.success()
+    }
+
+    /// Says of a Node that it is ready, as its kubelet would.
+    pub(crate) async fn make_ready(&self, name: &str) {
+        let status = serde_json::json!({"status": {"conditions": [
+            {"type": "Ready", "status": "True", "reason": "Test", "message": ""},
+        ]}});
+        Api::<Node>::all(self.client())
+            .patch_status(name, &Default::default(), &kube::api::Patch::Merge(status))
+            .await
+            .unwrap();
+    }
+
     /// A client that is not control's.
     pub(crate) fn client(&self) -> Client {
         self.cluster.client(0)

@@ -1,9 +1,12 @@
 //! Nodes: a merge patch, made anew from a fresh reading when somebody else wrote
 //! the Node in between.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use tokio::time::Instant;
 
 use super::End;
 use crate::FIELD_MANAGER;
@@ -20,7 +23,7 @@ pub(super) async fn patch(
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    let mut attempt = 1;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let body = Patch::Merge(&patch.body);
         let request = api.patch_metadata(name, &params, &body);
@@ -30,10 +33,9 @@ pub(super) async fn patch(
         else {
             return Ok(End::Updated);
         };
-        if !error.conflict || attempt == ATTEMPTS {
+        if !error.conflict || Instant::now() >= deadline {
             return Err(error);
         }
-        attempt += 1;
         let Some(live) = server.node(name).await? else {
             return Ok(End::Unneeded);
         };
@@ -44,6 +46,6 @@ pub(super) async fn patch(
     }
 }
 
-/// kubelet writes a Node every few seconds at most: losing this race five times
-/// running means that somebody fights us.
-const ATTEMPTS: u32 = 5;
+/// kubelet writes a Node every few seconds at most, and a busy cluster's controllers some
+/// times a second: losing the race for so long means that somebody fights us.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,19 +4,40 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::Api;
-use kube::api::{ApiResource, ListParams, NotUsed, Object};
+use kube::api::{ApiResource, ListParams, Object};
 use serde::Deserialize;
 
 use super::{RequestError, Server};
 use crate::observed::SeenNode;
 
-/// A Node without its status, which is most of it.
-type BareNode = Object<BareSpec, NotUsed>;
+/// A Node without most of its status, which is most of it.
+type BareNode = Object<BareSpec, BareStatus>;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 struct BareSpec {
     #[serde(default)]
     taints: Vec<Taint>,
+    #[serde(default)]
+    unschedulable: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct BareStatus {
+    #[serde(default)]
+    conditions: Vec<Condition>,
+    #[serde(default)]
+    addresses: Vec<Address>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Condition {
+    r#type: String,
+    status: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Address {
+    address: String,
 }
 
 impl Server {
@@ -57,11 +78,19 @@ impl Server {
 /// None for what no API server sends: an object without name or version.
 fn seen(node: BareNode) -> Option<(String, SeenNode)> {
     let metadata = node.metadata;
+    let status = node.status.unwrap_or_default();
     let seen = SeenNode {
         resource_version: metadata.resource_version?,
         labels: metadata.labels.unwrap_or_default(),
         annotations: metadata.annotations.unwrap_or_default(),
         taints: node.spec.taints,
+        uid: metadata.uid?,
+        cordoned: node.spec.unschedulable,
+        ready: status
+            .conditions
+            .iter()
+            .any(|condition| condition.r#type == "Ready" && condition.status == "True"),
+        addresses: status.addresses.into_iter().map(|a| a.address).collect(),
     };
     Some((metadata.name?, seen))
 }

@@ -31,7 +31,20 @@ pub(super) struct File {
     pub(super) repair: Option<IgnoredAny>,
     pub(super) retire: Option<IgnoredAny>,
     pub(super) sabakan: Option<IgnoredAny>,
-    pub(super) trusted_rest_mappings: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) trusted_rest_mappings: Vec<RestMapping>,
+}
+
+/// One entry of `trusted_rest_mappings`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RestMapping {
+    pub(super) group: String,
+    pub(super) version: String,
+    pub(super) kind: String,
+    pub(super) resource: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) namespaced: bool,
 }
 
 /// One entry of `nodes`.

@@ -35,11 +35,6 @@ pub(super) fn list(file: &File) -> Vec<Ignored> {
         (file.repair.is_some(), "repair", CKE),
         (file.retire.is_some(), "retire", CKE),
         (file.sabakan.is_some(), "sabakan", CKE),
-        (
-            file.trusted_rest_mappings.is_some(),
-            "trusted_rest_mappings",
-            "this version applies no custom resources",
-        ),
         (options.etcd.is_some(), "options.etcd", CKE),
         (options.etcd_rivers.is_some(), "options.etcd-rivers", HOSTS),
         (options.rivers.is_some(), "options.rivers", HOSTS),

@@ -43,20 +43,19 @@ pub(super) fn add(desired: &mut Desired, cluster: &Cluster, observed: &Observed)
     }
 }
 
-/// What must have been seen to decide about DNS.
-pub(super) fn needed(cluster: &Cluster) -> Vec<Key> {
-    let mut keys = vec![
+/// The objects that are control's here.
+pub(super) fn own() -> [Key; 3] {
+    [
         cluster_dns_service(),
         Key::core("ConfigMap", NAMESPACE, CLUSTER_DNS),
         node_dns(),
-    ];
-    if let Some(service) = &cluster.upstreams.service {
-        let upstream = Key::core("Service", &service.namespace, &service.name);
-        if !keys.contains(&upstream) {
-            keys.push(upstream);
-        }
-    }
-    keys
+    ]
+}
+
+/// What is somebody else's and must have been seen to decide about DNS.
+pub(super) fn read(cluster: &Cluster) -> Option<Key> {
+    let service = cluster.upstreams.service.as_ref()?;
+    Some(Key::core("Service", &service.namespace, &service.name))
 }
 
 /// Who answers names outside the cluster: the Service's ClusterIP where there is

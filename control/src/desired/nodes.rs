@@ -1,7 +1,7 @@
 //! What Node objects must carry: cluster.yml's labels, annotations and taints,
 //! and the marks of the control plane.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Desired, Note};
 use crate::cluster::{Cluster, Effect, Node, Taint};
@@ -21,15 +21,36 @@ pub struct WantedNode {
     pub taints: Vec<Taint>,
 }
 
-/// Whether a taint is CKE's to remove as well as to add: its key belongs to
-/// `cke.cybozu.com` or one of its subdomains, or begins with
-/// `node-role.kubernetes.io/`. The mark of a reboot in progress is left alone.
+/// Whether a taint is CKE's to remove as well as to add: its key contains
+/// `cke.cybozu.com/`, or begins with `node-role.kubernetes.io/`. The mark of a reboot
+/// in progress is left alone.
 #[must_use]
 pub fn is_synchronised(key: &str) -> bool {
     key != REBOOT
-        && (key.starts_with("cke.cybozu.com/")
-            || key.contains(".cke.cybozu.com/")
-            || key.starts_with("node-role.kubernetes.io/"))
+        && (key.contains("cke.cybozu.com/") || key.starts_with("node-role.kubernetes.io/"))
+}
+
+/// Which Nodes belong to the cluster: by name, or by address where a kubelet registered
+/// under another name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members {
+    /// The Nodes' names.
+    pub names: BTreeSet<String>,
+    /// The nodes' addresses, as text.
+    pub addresses: BTreeSet<String>,
+    /// How many nodes cluster.yml has.
+    pub count: usize,
+}
+
+impl Members {
+    pub(super) fn of(cluster: &Cluster) -> Self {
+        let nodes = &cluster.nodes;
+        Self {
+            names: nodes.iter().map(|node| node.name.clone()).collect(),
+            addresses: nodes.iter().map(|node| node.address.to_string()).collect(),
+            count: nodes.len(),
+        }
+    }
 }
 
 pub(super) fn add(desired: &mut Desired, cluster: &Cluster, observed: &Observed) {
@@ -72,5 +93,6 @@ fn wanted(node: &Node, taint_control_plane: bool) -> WantedNode {
     }
 }
 
-const MASTER: &str = "cke.cybozu.com/master";
+/// The label and taint of control plane nodes, CKE's own.
+pub const MASTER: &str = "cke.cybozu.com/master";
 const REBOOT: &str = "cke.cybozu.com/reboot";

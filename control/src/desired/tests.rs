@@ -57,14 +57,14 @@ fn data(desired: &Desired, config_map: &str, key: &str) -> Option<String> {
 
 #[test]
 fn every_cluster_gets_these_objects() {
-    insta::assert_snapshot!(names(&desired(&cluster(""), &with_cluster_dns())).join("\n"));
+    insta::assert_snapshot!(names(&desired(&cluster(""), None, &with_cluster_dns())).join("\n"));
 }
 
 #[test]
 fn all_that_may_be_wanted_is_read_first() {
     let cluster = cluster("dns_service: dns/upstream\n");
-    let needed = needed(&cluster);
-    for object in desired(&cluster, &with_cluster_dns()).objects {
+    let needed = needed(&cluster, None);
+    for object in desired(&cluster, None, &with_cluster_dns()).objects {
         assert!(needed.contains(&object.key), "{}", object.key);
     }
     assert!(needed.contains(&Key::core("Service", "dns", "upstream")));
@@ -72,7 +72,7 @@ fn all_that_may_be_wanted_is_read_first() {
 
 #[test]
 fn the_dns_service_may_be_cluster_dns_itself() {
-    let needed = needed(&cluster("dns_service: kube-system/cluster-dns\n"));
+    let needed = needed(&cluster("dns_service: kube-system/cluster-dns\n"), None);
     let services = needed.iter().filter(|key| key.kind == "Service").count();
     assert_eq!(services, 1, "nothing is read twice");
 }
@@ -86,7 +86,7 @@ fn node_dns_waits_for_the_cluster_ip_of_cluster_dns() {
             ..Observed::default()
         },
     ] {
-        let desired = desired(&cluster("dns_servers: [192.0.2.53]\n"), &observed);
+        let desired = desired(&cluster("dns_servers: [192.0.2.53]\n"), None, &observed);
         assert_eq!(data(&desired, "node-dns", "nodedns.yml"), None);
         assert_eq!(
             desired.notes[0].to_string(),
@@ -99,6 +99,7 @@ fn node_dns_waits_for_the_cluster_ip_of_cluster_dns() {
 fn nodedns_asks_coredns_for_the_cluster_and_private_addresses() {
     let desired = desired(
         &cluster("dns_servers: [192.0.2.53, '2001:db8::53']\n"),
+        None,
         &with_cluster_dns(),
     );
     insta::assert_snapshot!(data(&desired, "node-dns", "nodedns.yml").unwrap());
@@ -111,7 +112,7 @@ fn nodedns_takes_what_is_written_for_it() {
         "dns_servers: [192.0.2.53, '2001:db8::53']\n",
         "options: {kubelet: {config: {clusterDomain: 'a.b-c.example'}}}\n",
     ] {
-        let desired = desired(&cluster(more), &with_cluster_dns());
+        let desired = desired(&cluster(more), None, &with_cluster_dns());
         let text = data(&desired, "node-dns", "nodedns.yml").unwrap();
         let document = Document::new(Path::new("nodedns.yml"), &text);
         let config = nodedns::config::file::File::check(&document).unwrap();
@@ -122,7 +123,7 @@ fn nodedns_takes_what_is_written_for_it() {
 #[test]
 fn the_cluster_domain_is_the_same_in_both_configurations() {
     let cluster = cluster("options: {kubelet: {config: {clusterDomain: k8s.example}}}\n");
-    let desired = desired(&cluster, &with_cluster_dns());
+    let desired = desired(&cluster, None, &with_cluster_dns());
     let corefile = data(&desired, "cluster-dns", "Corefile").unwrap();
     assert!(
         corefile.contains("kubernetes k8s.example in-addr.arpa ip6.arpa {"),
@@ -134,7 +135,7 @@ fn the_cluster_domain_is_the_same_in_both_configurations() {
 
 #[test]
 fn without_upstreams_there_is_no_root_zone_and_a_note() {
-    let desired = desired(&cluster(""), &with_cluster_dns());
+    let desired = desired(&cluster(""), None, &with_cluster_dns());
     let nodedns = data(&desired, "node-dns", "nodedns.yml").unwrap();
     assert!(!nodedns.contains("name: .\n"), "{nodedns}");
     assert!(desired.notes.contains(&Note::NoUpstream));
@@ -145,7 +146,7 @@ fn the_dns_service_goes_before_dns_servers() {
     let cluster = cluster("dns_service: kube-system/upstream\ndns_servers: [192.0.2.53]\n");
     let mut observed = with_cluster_dns();
     let corefile = |observed: &Observed| {
-        let desired = desired(&cluster, observed);
+        let desired = desired(&cluster, None, observed);
         (
             data(&desired, "cluster-dns", "Corefile").unwrap(),
             desired.notes,
@@ -174,7 +175,7 @@ fn unbounds_configuration_stays_while_it_is_there() {
         Key::core("ConfigMap", "kube-system", "node-dns"),
         json!({"data": {"unbound.conf": "server:", "other": "x"}}),
     );
-    let desired = desired(&cluster(""), &observed);
+    let desired = desired(&cluster(""), None, &observed);
     assert_eq!(
         data(&desired, "node-dns", "unbound.conf").unwrap(),
         "server:"
@@ -193,7 +194,7 @@ fn registered() -> Observed {
 #[test]
 fn control_plane_nodes_are_marked_and_others_must_not_be() {
     let marked = |more: &str| {
-        desired(&cluster(more), &registered())
+        desired(&cluster(more), None, &registered())
             .nodes
             .into_iter()
             .map(|node| {
@@ -228,7 +229,7 @@ fn control_plane_nodes_are_marked_and_others_must_not_be() {
 fn a_node_that_has_not_registered_is_a_note() {
     let mut observed = registered();
     observed.nodes.remove("worker");
-    let desired = desired(&cluster("dns_servers: [192.0.2.53]\n"), &observed);
+    let desired = desired(&cluster("dns_servers: [192.0.2.53]\n"), None, &observed);
     assert_eq!(desired.nodes.len(), 1);
     assert_eq!(
         desired.notes,
@@ -243,6 +244,7 @@ fn taints_of_cke_and_of_node_roles_are_ours_to_remove() {
     for ours in [
         "cke.cybozu.com/state",
         "sabakan.cke.cybozu.com/x",
+        "example.com-cke.cybozu.com/x",
         "node-role.kubernetes.io/control-plane",
     ] {
         assert!(is_synchronised(ours), "{ours}");
@@ -255,4 +257,48 @@ fn taints_of_cke_and_of_node_roles_are_ours_to_remove() {
     ] {
         assert!(!is_synchronised(others), "{others}");
     }
+}
+
+fn resources(text: &str) -> Resources {
+    Resources {
+        objects: crate::resources::parse(Path::new("a.yml"), text.as_bytes()).unwrap(),
+    }
+}
+
+#[test]
+fn the_operators_own_resources_are_wanted_and_must_have_been_seen() {
+    let own = resources("{apiVersion: v1, kind: Namespace, metadata: {name: a}}");
+    let wanted = desired(&cluster(""), Some(&own), &with_cluster_dns());
+    assert!(names(&wanted).contains(&"Namespace a".to_owned()));
+    let key = Key::namespace("a");
+    assert_eq!(wanted.registered, Some([key.clone()].into()));
+    let needed = needed(&cluster(""), Some(&own));
+    assert!(needed.contains(&key) && needed.contains(&inventory::key()));
+    assert_eq!(
+        desired(&cluster(""), None, &with_cluster_dns()).registered,
+        None,
+        "without a directory nothing is known of them"
+    );
+}
+
+#[test]
+fn what_control_keeps_itself_is_refused_among_the_operators_own() {
+    let own = resources(
+        "{apiVersion: v1, kind: ConfigMap, metadata: {namespace: kube-system, name: node-dns}}\n\
+         ---\n{apiVersion: v1, kind: Node, metadata: {name: a}}",
+    );
+    let wanted = desired(&cluster(""), Some(&own), &with_cluster_dns());
+    let refused: Vec<_> = wanted
+        .refused
+        .iter()
+        .map(|left| format!("{} {}", left.key, left.reason))
+        .collect();
+    assert_eq!(
+        refused,
+        [
+            "ConfigMap kube-system/node-dns blocked: control itself keeps it, from cluster.yml; \
+             remove it from a.yml:1:1",
+            "Node a blocked: control itself keeps it, from cluster.yml; remove it from a.yml:3:1",
+        ]
+    );
 }

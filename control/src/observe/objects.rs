@@ -1,22 +1,128 @@
-//! Objects by name.
+//! Objects by name: each by a GET where few of its kind are wanted, else all by a LIST.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 
+use super::AT_ONCE;
 use crate::client::{RequestError, Server};
+use crate::kind::{Kind, Kinds};
 use crate::object::Key;
 
-/// Those of `keys` that exist.
+/// Those of `wanted` that exist. Of kinds that are not known nothing can be read.
 pub(super) async fn read(
     server: &Server,
-    keys: Vec<Key>,
+    kinds: &Kinds,
+    wanted: &BTreeSet<Key>,
 ) -> Result<BTreeMap<Key, Value>, RequestError> {
-    let mut found = BTreeMap::new();
-    for key in keys {
-        if let Some(object) = server.object(&key).await? {
-            found.insert(key, object);
-        }
+    let found: Vec<Vec<(Key, Value)>> = stream::iter(readings(kinds, wanted))
+        .map(|reading| async move {
+            match reading {
+                Reading::Get(key, kind) => {
+                    let object = server.object(key, kind).await?;
+                    Ok(object
+                        .map(|object| (key.clone(), object))
+                        .into_iter()
+                        .collect())
+                }
+                Reading::List(example, kind, namespace) => {
+                    let keep = |key: &Key| wanted.contains(key);
+                    match server.list(example, kind, namespace, keep).await {
+                        // Its definition is yet to be applied.
+                        Err(error) if error.missing => Ok(Vec::new()),
+                        listed => listed,
+                    }
+                }
+            }
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// One or more requests.
+#[derive(Debug, PartialEq)]
+enum Reading<'a> {
+    Get(&'a Key, &'a Kind),
+    /// Of the kind of the key, in this namespace or in all.
+    List(&'a Key, &'a Kind, Option<&'a str>),
+}
+
+fn readings<'a>(kinds: &'a Kinds, wanted: &'a BTreeSet<Key>) -> Vec<Reading<'a>> {
+    let mut by_kind: BTreeMap<_, Vec<&Key>> = BTreeMap::new();
+    for key in wanted {
+        by_kind
+            .entry((&key.api_version, &key.kind))
+            .or_default()
+            .push(key);
     }
-    Ok(found)
+    let mut readings = Vec::new();
+    for keys in by_kind.into_values() {
+        let Some(kind) = kinds.of(keys[0]) else {
+            continue;
+        };
+        // What stands in no namespace though its kind does cannot be asked for.
+        let keys: Vec<&Key> = keys
+            .into_iter()
+            .filter(|key| key.namespace.is_some() == kind.namespaced)
+            .collect();
+        if keys.len() <= GETS {
+            readings.extend(keys.into_iter().map(|key| Reading::Get(key, kind)));
+            continue;
+        }
+        let namespace = keys[0].namespace.as_deref();
+        let is_one = keys.iter().all(|key| key.namespace.as_deref() == namespace);
+        readings.push(Reading::List(keys[0], kind, namespace.filter(|_| is_one)));
+    }
+    readings
+}
+
+/// As many objects of a kind are asked for one by one: a list may hold all Secrets of a
+/// cluster.
+const GETS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(names: &[(&str, &str)]) -> BTreeSet<Key> {
+        names
+            .iter()
+            .map(|(namespace, name)| Key::core("ConfigMap", namespace, name))
+            .collect()
+    }
+
+    fn lists(wanted: &BTreeSet<Key>) -> Vec<Option<String>> {
+        readings(&Kinds::default(), wanted)
+            .into_iter()
+            .filter_map(|reading| match reading {
+                Reading::List(_, _, namespace) => Some(namespace.map(str::to_owned)),
+                Reading::Get(..) => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn few_are_read_one_by_one_and_many_by_one_list() {
+        let few = wanted(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        assert_eq!(readings(&Kinds::default(), &few).len(), 3);
+        assert!(lists(&few).is_empty());
+        let many = wanted(&[("a", "1"), ("a", "2"), ("a", "3"), ("a", "4")]);
+        assert_eq!(lists(&many), [Some("a".to_owned())]);
+        let spread = wanted(&[("a", "1"), ("a", "2"), ("a", "3"), ("b", "4")]);
+        assert_eq!(lists(&spread), [None]);
+    }
+
+    #[test]
+    fn what_cannot_be_asked_for_is_not() {
+        let mut odd = wanted(&[]);
+        odd.insert(Key {
+            namespace: None,
+            ..Key::core("ConfigMap", "", "a")
+        });
+        odd.insert(Key::core("Unknown", "a", "a"));
+        assert!(readings(&Kinds::default(), &odd).is_empty());
+    }
 }

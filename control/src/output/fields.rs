@@ -3,12 +3,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::plan::{Action, Change, Operation, Step};
+use crate::plan::{Action, Change, Operation, Step, shown};
 
 /// What a diff of this operation compares.
 pub(super) fn before_and_after(operation: &Operation) -> (String, String) {
     if let Action::Create(content) = &operation.action {
-        return (String::new(), yaml(content));
+        return (String::new(), yaml(&shown(&operation.key, content)));
     }
     let side = |value: fn(&Change) -> Option<&Value>| {
         let mut tree = Value::Null;

@@ -8,15 +8,18 @@ use crate::apply::{End, Report};
 use crate::cluster::Cluster;
 use crate::desired::Note;
 use crate::object::Key;
-use crate::plan::{Action, Plan, Reason};
+use crate::plan::{Left, Plan, Reason};
+use crate::resources::Resources;
 
 /// `control validate -o json`.
-pub(crate) fn cluster(cluster: &Cluster) -> String {
+pub(crate) fn cluster(cluster: &Cluster, resources: Option<&Resources>) -> String {
     #[derive(Serialize)]
     struct Document<'a> {
         name: &'a str,
         nodes: usize,
         control_plane: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resources: Option<usize>,
         ignored: Vec<Ignored<'a>>,
     }
     #[derive(Serialize)]
@@ -32,6 +35,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> String {
         name: &cluster.name,
         nodes: cluster.nodes.len(),
         control_plane: cluster.control_plane().count(),
+        resources: resources.map(|resources| resources.objects.len()),
         ignored: ignored.collect(),
     })
 }
@@ -41,6 +45,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
     #[derive(Serialize)]
     struct Document<'a> {
         operations: Vec<Operation<'a>>,
+        left: Vec<Leaving<'a>>,
         notes: Vec<String>,
     }
     #[derive(Serialize)]
@@ -62,19 +67,16 @@ pub(crate) fn plan(plan: &Plan) -> String {
         desired: Option<&'a Value>,
     }
     let operations = plan.operations.iter().map(|operation| Operation {
-        action: match operation.action {
-            Action::Create(_) => "create",
-            Action::Update(_) | Action::PatchNode(_) => "update",
-        },
+        action: operation.action.word(),
         object: Object::of(&operation.key),
         reason: operation.reason.word(),
         revision: match operation.reason {
             Reason::Revision { to, .. } => Some(to),
-            Reason::Missing | Reason::Drift { .. } => None,
+            _ => None,
         },
         changed_by: match &operation.reason {
             Reason::Drift { by, .. } => by,
-            Reason::Missing | Reason::Revision { .. } => &[],
+            _ => &[],
         },
         changes: operation
             .changes
@@ -88,6 +90,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
     });
     render(&Document {
         operations: operations.collect(),
+        left: leavings(&plan.left),
         notes: notes(&plan.notes),
     })
 }
@@ -99,8 +102,10 @@ pub(crate) fn report(report: &Report) -> String {
         operations: Vec<Outcome<'a>>,
         created: usize,
         updated: usize,
+        deleted: usize,
         failed: usize,
         skipped: usize,
+        left: Vec<Leaving<'a>>,
         notes: Vec<String>,
     }
     #[derive(Serialize)]
@@ -110,6 +115,8 @@ pub(crate) fn report(report: &Report) -> String {
         result: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<&'a str>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        warnings: &'a [String],
     }
     let operations = report.outcomes.iter().map(|outcome| Outcome {
         object: Object::of(&outcome.key),
@@ -118,13 +125,16 @@ pub(crate) fn report(report: &Report) -> String {
             End::Failed(why) => Some(why),
             _ => None,
         },
+        warnings: &outcome.warnings,
     });
     render(&Document {
         operations: operations.collect(),
         created: report.count(|end| matches!(end, End::Created)),
         updated: report.count(|end| matches!(end, End::Updated)),
+        deleted: report.count(|end| matches!(end, End::Deleted)),
         failed: report.count(|end| matches!(end, End::Failed(_))),
         skipped: report.count(|end| matches!(end, End::Skipped(_))),
+        left: leavings(&report.left),
         notes: notes(&report.notes),
     })
 }
@@ -146,6 +156,25 @@ impl<'a> Object<'a> {
             name: &key.name,
         }
     }
+}
+
+/// An object that is not as wanted and is not written.
+#[derive(Serialize)]
+struct Leaving<'a> {
+    #[serde(flatten)]
+    object: Object<'a>,
+    reason: &'static str,
+    detail: String,
+}
+
+fn leavings(left: &[Left]) -> Vec<Leaving<'_>> {
+    left.iter()
+        .map(|left| Leaving {
+            object: Object::of(&left.key),
+            reason: left.reason.word(),
+            detail: left.reason.to_string(),
+        })
+        .collect()
 }
 
 fn notes(notes: &[Note]) -> Vec<String> {

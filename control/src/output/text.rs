@@ -11,10 +11,11 @@ use super::printable;
 use crate::apply::{End, Outcome, Report};
 use crate::cluster::Cluster;
 use crate::desired::Note;
-use crate::plan::{Action, Operation, Plan};
+use crate::plan::{Action, Left, Operation, Plan, Reason};
+use crate::resources::Resources;
 
 /// `control validate`.
-pub(crate) fn cluster(path: &Path, cluster: &Cluster) -> String {
+pub(crate) fn cluster(path: &Path, cluster: &Cluster, resources: Option<&Resources>) -> String {
     let mut text = format!(
         "{} is valid: cluster {}, {}, {} of them control plane\n",
         path.display(),
@@ -22,6 +23,13 @@ pub(crate) fn cluster(path: &Path, cluster: &Cluster) -> String {
         counted(cluster.nodes.len(), "node"),
         cluster.control_plane().count(),
     );
+    if let Some(resources) = resources {
+        let _ = writeln!(
+            text,
+            "{} of your own",
+            counted(resources.objects.len(), "resource")
+        );
+    }
     for ignored in &cluster.ignored {
         let _ = writeln!(text, "{DIM}ignored: {ignored}{DIM:#}");
     }
@@ -32,9 +40,11 @@ pub(crate) fn cluster(path: &Path, cluster: &Cluster) -> String {
 pub(crate) fn plan(plan: &Plan, verbose: bool) -> String {
     let mut text = notes(&plan.notes);
     for operation in &plan.operations {
-        let (verb, style) = match operation.action {
-            Action::Create(_) => ("create", GREEN),
-            Action::Update(_) | Action::PatchNode(_) => ("update", YELLOW),
+        let verb = operation.action.word();
+        let style = match operation.action {
+            Action::Create(_) => GREEN,
+            Action::Update(_) | Action::PatchNode(_) => YELLOW,
+            Action::RemoveNode { .. } | Action::Delete { .. } => RED,
         };
         let Operation { key, reason, .. } = operation;
         let reason = printable(&reason.to_string());
@@ -43,25 +53,50 @@ pub(crate) fn plan(plan: &Plan, verbose: bool) -> String {
             diff(&mut text, operation);
         }
     }
+    left(&mut text, &plan.left);
     if plan.operations.is_empty() {
         text.push_str("nothing to do\n");
-    } else {
-        let creates = plan
+        return text;
+    }
+    let count = |verbs: &[&str]| {
+        let actions = plan
             .operations
             .iter()
-            .filter(|operation| matches!(operation.action, Action::Create(_)))
-            .count();
-        let updates = plan.operations.len() - creates;
-        let _ = writeln!(text, "{creates} to create, {updates} to update");
+            .map(|operation| operation.action.word());
+        actions.filter(|verb| verbs.contains(verb)).count()
+    };
+    let _ = write!(
+        text,
+        "{} to create, {} to update",
+        count(&["create"]),
+        count(&["update"])
+    );
+    let deletes = count(&["delete", "remove"]);
+    if deletes > 0 {
+        let _ = write!(text, ", {deletes} to delete");
     }
+    text.push('\n');
     text
+}
+
+/// What is not as wanted and is not written.
+fn left(text: &mut String, left: &[Left]) {
+    for Left { key, reason } in left {
+        let (verb, style) = match reason {
+            Reason::Held { .. } => ("hold", CYAN),
+            Reason::Blocked { .. } => ("refuse", RED),
+            _ => ("leave", CYAN),
+        };
+        let reason = printable(&reason.to_string());
+        let _ = writeln!(text, "{style}{verb}{style:#} {key}  {DIM}{reason}{DIM:#}");
+    }
 }
 
 /// One line of `control sync`.
 pub(crate) fn outcome(outcome: &Outcome) -> String {
-    let Outcome { key, end } = outcome;
+    let Outcome { key, end, warnings } = outcome;
     let style = match end {
-        End::Created | End::Updated => GREEN,
+        End::Created | End::Updated | End::Deleted => GREEN,
         End::Unneeded => DIM,
         End::Failed(_) | End::Skipped(_) => RED,
     };
@@ -73,15 +108,22 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
         End::Skipped(failed) => {
             let _ = write!(line, ": needs {failed}, which failed");
         }
-        End::Created | End::Updated | End::Unneeded => {}
+        End::Created | End::Updated | End::Deleted | End::Unneeded => {}
     }
     line.push('\n');
+    for warning in warnings {
+        let _ = writeln!(
+            line,
+            "    {YELLOW}the API server warns{YELLOW:#}: {warning}"
+        );
+    }
     line
 }
 
 /// The end of `control sync`.
 pub(crate) fn report(report: &Report) -> String {
     let mut text = notes(&report.notes);
+    left(&mut text, &report.left);
     if report.outcomes.is_empty() {
         text.push_str("nothing to do\n");
         return text;
@@ -93,6 +135,10 @@ pub(crate) fn report(report: &Report) -> String {
         report.count(|end| matches!(end, End::Updated)),
         report.count(|end| matches!(end, End::Failed(_))),
     );
+    let deleted = report.count(|end| matches!(end, End::Deleted));
+    if deleted > 0 {
+        let _ = write!(text, ", {deleted} deleted");
+    }
     let skipped = report.count(|end| matches!(end, End::Skipped(_)));
     if skipped > 0 {
         let _ = write!(text, ", {skipped} skipped");

@@ -1,13 +1,18 @@
 //! Which fields of an object are not as wanted.
 //!
 //! Only what we want is compared: fields that the server defaulted, or that
-//! others added, do not count. Maps are compared key by key, except the few that
-//! are one value ([`ATOMIC`]); lists are one value each, except the few whose items
-//! have a key of their own ([`KEYED`]); exactly as server-side apply treats them.
+//! others added, do not count. Maps are compared key by key and lists are one value
+//! each, unless `shape` knows better of this object; exactly as server-side apply
+//! treats them. What is written otherwise and means the same (`1000m` and `1`) is no
+//! difference where `quantity` knows it; the rest is found out by a dry run.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
+
+use super::quantity;
+use super::shape::Shape;
 
 /// A field that differs.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,8 +51,43 @@ impl FieldPath {
         Self(steps)
     }
 
+    #[cfg(test)]
     pub(super) fn field(&self, name: &str) -> Self {
         self.child(Step::Field(name.to_owned()))
+    }
+
+    /// What stands there in `object`.
+    pub(super) fn find<'a>(&self, object: &'a Value) -> Option<&'a Value> {
+        self.0.iter().try_fold(object, |place, step| match step {
+            Step::Field(name) => place.get(name),
+            Step::Item(keys) => find_item(place.as_array()?, keys),
+        })
+    }
+
+    /// Takes what stands there out of `object`.
+    pub(super) fn remove(&self, object: &mut Value) {
+        let Some((last, way)) = self.0.split_last() else {
+            return;
+        };
+        let mut place = object;
+        for step in way {
+            let below = match (step, place) {
+                (Step::Field(name), Value::Object(map)) => map.get_mut(name),
+                (Step::Item(keys), Value::Array(list)) => {
+                    list.iter_mut().find(|item| has_keys(item, keys))
+                }
+                _ => None,
+            };
+            let Some(below) = below else { return };
+            place = below;
+        }
+        match (last, place) {
+            (Step::Field(name), Value::Object(map)) => {
+                map.remove(name);
+            }
+            (Step::Item(keys), Value::Array(list)) => list.retain(|item| !has_keys(item, keys)),
+            _ => {}
+        }
     }
 }
 
@@ -78,62 +118,96 @@ impl fmt::Display for FieldPath {
 /// The fields of `desired` that `live` does not have, or has otherwise.
 pub(super) fn differences(desired: &Value, live: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
-    compare(&FieldPath::default(), desired, Some(live), &mut changes);
+    let at = At {
+        path: FieldPath::default(),
+        shape: Shape::of(live),
+    };
+    compare(&at, desired, Some(live), &mut changes);
     changes
-}
-
-/// The keys by which the items of the list at `path` are told apart; None for a
-/// list that is one value.
-pub(super) fn item_keys(path: &FieldPath) -> Option<&'static [&'static str]> {
-    let path = path.to_string();
-    KEYED
-        .iter()
-        .find(|(list, _)| *list == path)
-        .map(|(_, keys)| *keys)
 }
 
 /// The item of `list` that has every one of `keys`.
 pub(super) fn find_item<'a>(list: &'a [Value], keys: &Map<String, Value>) -> Option<&'a Value> {
-    list.iter()
-        .find(|item| keys.iter().all(|(key, value)| item.get(key) == Some(value)))
+    list.iter().find(|item| has_keys(item, keys))
 }
 
-fn compare(path: &FieldPath, desired: &Value, live: Option<&Value>, changes: &mut Vec<Change>) {
-    match (desired, live) {
-        (Value::Object(wanted), Some(Value::Object(found))) if !is_atomic(path) => {
-            for (name, value) in wanted {
-                compare(&path.field(name), value, found.get(name), changes);
-            }
+fn has_keys(item: &Value, keys: &Map<String, Value>) -> bool {
+    keys.iter().all(|(key, value)| {
+        item.get(key)
+            .map_or_else(|| default_of(key) == Some(value), |found| found == value)
+    })
+}
+
+/// A place in both objects, and what is known of its shape.
+struct At<'a> {
+    path: FieldPath,
+    shape: Shape<'a>,
+}
+
+impl At<'_> {
+    fn child(&self, step: Step) -> Self {
+        Self {
+            shape: self.shape.child(&step),
+            path: self.path.child(step),
         }
-        (Value::Array(wanted), Some(Value::Array(found))) => match item_keys(path) {
-            Some(keys) => {
-                for item in wanted {
-                    let item_key = item_key(item, keys);
-                    let same = find_item(found, &item_key);
-                    compare(&path.child(Step::Item(item_key)), item, same, changes);
-                }
-            }
-            None => {
-                if !same_list(wanted, found) {
-                    changes.push(change(path, desired, live));
-                }
-            }
-        },
-        (_, Some(live_value)) if desired == live_value => {}
-        // The server does not keep empty maps and lists.
-        (_, None) if is_empty(desired) => {}
-        _ => changes.push(change(path, desired, live)),
     }
 }
 
-/// Whether two lists that are one value each say the same, defaulted fields of
-/// their items aside.
-fn same_list(wanted: &[Value], found: &[Value]) -> bool {
-    wanted.len() == found.len()
-        && wanted
-            .iter()
-            .zip(found)
-            .all(|(wanted, found)| differences(wanted, found).is_empty())
+fn compare(at: &At<'_>, desired: &Value, live: Option<&Value>, changes: &mut Vec<Change>) {
+    match (desired, live) {
+        (Value::Object(wanted), Some(Value::Object(found)))
+            if !at.shape.is_atomic_map(&at.path) =>
+        {
+            for (name, value) in wanted {
+                let below = at.child(Step::Field(name.clone()));
+                compare(&below, value, found.get(name), changes);
+            }
+        }
+        (Value::Array(wanted), Some(Value::Array(found))) => {
+            compare_lists(at, wanted, found, changes);
+        }
+        (_, Some(live_value))
+            if same(desired, live_value) || quantity::same(&at.path, desired, live_value) => {}
+        // The server does not keep empty maps and lists.
+        (_, None) if is_empty(desired) => {}
+        _ => changes.push(change(&at.path, desired, live)),
+    }
+}
+
+fn compare_lists(at: &At<'_>, wanted: &[Value], found: &[Value], changes: &mut Vec<Change>) {
+    let whole = || change(&at.path, &wanted.into(), Some(&found.into()));
+    if let Some(keys) = at.shape.item_keys(&at.path, wanted) {
+        for item in wanted {
+            let item_key = item_key(item, &keys);
+            let same = find_item(found, &item_key);
+            compare(&at.child(Step::Item(item_key)), item, same, changes);
+        }
+    } else if at.shape.is_set() {
+        if !wanted.iter().all(|item| found.contains(item)) {
+            changes.push(whole());
+        }
+    } else if !same(&wanted.into(), &found.into()) {
+        changes.push(whole());
+    }
+}
+
+/// Whether two values that are one field each say the same, a few defaults aside.
+fn same(wanted: &Value, found: &Value) -> bool {
+    match (wanted, found) {
+        (Value::Array(wanted), Value::Array(found)) => {
+            wanted.len() == found.len() && wanted.iter().zip(found).all(|(w, f)| same(w, f))
+        }
+        (Value::Object(wanted), Value::Object(found)) => {
+            wanted.iter().all(|(name, value)| {
+                found
+                    .get(name)
+                    .map_or_else(|| is_empty(value), |found| same(value, found))
+            }) && found.iter().all(|(name, value)| {
+                wanted.contains_key(name) || is_empty(value) || is_default(name, value)
+            })
+        }
+        _ => wanted == found,
+    }
 }
 
 fn change(path: &FieldPath, desired: &Value, live: Option<&Value>) -> Change {
@@ -144,15 +218,34 @@ fn change(path: &FieldPath, desired: &Value, live: Option<&Value>) -> Change {
     }
 }
 
-fn item_key(item: &Value, keys: &[&str]) -> Map<String, Value> {
+fn item_key(item: &Value, keys: &[String]) -> Map<String, Value> {
     keys.iter()
-        .filter_map(|&key| Some((key.to_owned(), item.get(key)?.clone())))
+        .filter_map(|key| {
+            let value = item.get(key).or_else(|| default_of(key))?;
+            Some((key.clone(), value.clone()))
+        })
         .collect()
 }
 
-/// Whether the map at `path` is one value.
-fn is_atomic(path: &FieldPath) -> bool {
-    ATOMIC.contains(&path.to_string().as_str())
+/// The value that a key of a list's items has when it is left out.
+fn default_of(key: &str) -> Option<&'static Value> {
+    static TCP: LazyLock<Value> = LazyLock::new(|| Value::from("TCP"));
+    (key == "protocol").then_some(&*TCP)
+}
+
+/// Fields that the server fills in within a list or map that is one value.
+fn is_default(name: &str, value: &Value) -> bool {
+    let Some(text) = value.as_str() else {
+        return false;
+    };
+    match name {
+        "apiGroup" => text == "rbac.authorization.k8s.io",
+        "apiVersion" => text == "v1",
+        "protocol" => text == "TCP",
+        "operator" => text == "Equal",
+        "scheme" => text == "HTTP",
+        _ => false,
+    }
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -163,14 +256,6 @@ fn is_empty(value: &Value) -> bool {
         _ => false,
     }
 }
-
-/// Lists with keyed items among the objects that control writes
-/// (`x-kubernetes-list-map-keys` in the API's schema).
-const KEYED: [(&str, &[&str]); 1] = [("spec.ports", &["port", "protocol"])];
-
-/// Maps that are one value among the objects that control writes
-/// (`x-kubernetes-map-type: atomic`): a foreign key in a selector takes pods away.
-const ATOMIC: [&str; 1] = ["spec.selector"];
 
 #[cfg(test)]
 mod tests {
@@ -218,6 +303,46 @@ mod tests {
         assert_eq!(fields(&desired, &more), ["rules"]);
         let longer = json!({"rules": [{"verbs": ["get"]}, {"verbs": ["list"]}]});
         assert_eq!(fields(&desired, &longer), ["rules"]);
+        let wider = json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/"]}]});
+        assert_eq!(fields(&desired, &wider), ["rules"], "an addition counts");
+    }
+
+    #[test]
+    fn containers_are_told_apart_by_name_and_quantities_by_value() {
+        let container = |cpu: &str, image: &str| json!({"name": "a", "image": image, "resources": {"limits": {"cpu": cpu}}});
+        let pod =
+            |containers: Value| json!({"spec": {"template": {"spec": {"containers": containers}}}});
+        let desired = pod(json!([container("0.5", "i:2")]));
+        let live = pod(json!([{"name": "sidecar"}, container("500m", "i:1")]));
+        assert_eq!(
+            fields(&desired, &live),
+            ["spec.template.spec.containers[name=a].image"]
+        );
+    }
+
+    #[test]
+    fn a_protocol_that_is_left_out_is_tcp() {
+        let desired = json!({"spec": {"ports": [{"port": 53, "name": "x"}]}});
+        let live = json!({"spec": {"ports": [
+            {"port": 53, "protocol": "UDP", "name": "y"},
+            {"port": 53, "protocol": "TCP", "name": "x"},
+        ]}});
+        assert!(differences(&desired, &live).is_empty());
+    }
+
+    #[test]
+    fn a_field_is_taken_out_by_its_path() {
+        let mut object = json!({"spec": {"ports": [{"port": 1, "a": 2}, {"port": 2, "a": 2}]}});
+        let keys = json!({"port": 2}).as_object().unwrap().clone();
+        let item = FieldPath::of(&["spec", "ports"]).child(Step::Item(keys));
+        item.field("a").remove(&mut object);
+        assert_eq!(
+            object["spec"]["ports"],
+            json!([{"port": 1, "a": 2}, {"port": 2}])
+        );
+        item.remove(&mut object);
+        assert_eq!(object["spec"]["ports"], json!([{"port": 1, "a": 2}]));
+        FieldPath::of(&["no", "where"]).remove(&mut object);
     }
 
     #[test]

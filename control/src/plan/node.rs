@@ -31,6 +31,7 @@ pub(super) fn operation(wanted: WantedNode, live: &SeenNode) -> Option<Operation
     let (patch, changes) = patch(wanted, live)?;
     Some(Operation {
         key: Key::node(&patch.wanted.name),
+        plural: "nodes".to_owned(),
         action: Action::PatchNode(patch),
         reason: Reason::Drift {
             fields: changes.iter().map(|c| c.field.to_string()).collect(),

@@ -1,59 +1,114 @@
 //! One object that is ours: whether it must be written, why, and as which
-//! revision.
+//! revision; and which of its fields are somebody else's now.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::diff::{Change, differences};
+use super::diff::{Change, FieldPath, differences};
 use super::owner::Owners;
-use super::{Action, Operation, Reason};
+use super::{Action, Left, Operation, Reason, secret};
 use crate::object::{Key, Object};
 
-/// What to do about `wanted`; None when `live` is as wanted.
-pub(super) fn operation(wanted: Object, live: Option<&Value>) -> Option<Operation> {
+/// What to do about one object.
+#[derive(Debug, Default)]
+pub(super) struct Decision {
+    pub(super) operation: Option<Operation>,
+    pub(super) left: Option<Left>,
+}
+
+/// What to do about `wanted`; nothing when `live` is as wanted.
+pub(super) fn decide(
+    wanted: Object,
+    plural: &str,
+    live: Option<&Value>,
+    depends_on: Vec<Key>,
+) -> Decision {
     let Object { key, mut content } = wanted;
-    let depends_on = dependencies(&key, &content);
+    let plural = plural.to_owned();
     let Some(live) = live else {
         set_revision(&mut content, 1);
-        return Some(Operation {
-            key,
-            action: Action::Create(content),
-            reason: Reason::Missing,
-            changes: Vec::new(),
-            depends_on,
-        });
+        return Decision {
+            operation: Some(Operation {
+                key,
+                plural,
+                action: Action::Create(content),
+                reason: Reason::Missing,
+                changes: Vec::new(),
+                depends_on,
+            }),
+            left: None,
+        };
     };
     let owners = Owners::of(live);
     let from = revision(live);
     set_revision(&mut content, from.unwrap_or(1));
-    let mut changes = differences(&content, live);
     let leftovers = owners.leftovers(live, &content);
+    let (theirs, mut changes): (Vec<_>, Vec<_>) = differences(&content, live)
+        .into_iter()
+        .partition(|change| is_theirs(&owners, change));
+    for change in &theirs {
+        change.field.remove(&mut content);
+    }
+    let left = conflict(&key, &owners, &theirs);
     // A field that is still ours and differs is one about which we changed our mind.
     let ours = !leftovers.is_empty() || changes.iter().any(|change| is_ours(&owners, change));
     changes.extend(leftovers);
     if changes.is_empty() {
-        return None;
+        return Decision {
+            operation: None,
+            left,
+        };
     }
+    let image = image(&changes);
     let reason = match from {
-        Some(from) if ours => {
+        Some(from) if ours || image.is_some() => {
             let to = from.saturating_add(1);
             set_revision(&mut content, to);
-            Reason::Revision { from, to }
+            image.unwrap_or(Reason::Revision { from, to })
         }
         _ => drift(&owners, &changes),
     };
-    Some(Operation {
+    secret::hide(&key, &mut changes);
+    let operation = Some(Operation {
         key,
+        plural,
         action: Action::Update(content),
         reason,
         changes,
         depends_on,
-    })
+    });
+    Decision { operation, left }
 }
 
 fn is_ours(owners: &Owners<'_>, change: &Change) -> bool {
     change.live.is_some() && owners.are_we(&change.field)
+}
+
+/// The annotations that CKE and control keep are nobody else's to keep.
+fn is_theirs(owners: &Owners<'_>, change: &Change) -> bool {
+    change.live.is_some()
+        && !OWN_ANNOTATIONS
+            .iter()
+            .any(|own| change.field == FieldPath::of(&["metadata", "annotations", own]))
+        && owners.keepers(&change.field).next().is_some()
+}
+
+fn conflict(key: &Key, owners: &Owners<'_>, theirs: &[Change]) -> Option<Left> {
+    if theirs.is_empty() {
+        return None;
+    }
+    let by: BTreeSet<_> = theirs
+        .iter()
+        .flat_map(|change| owners.keepers(&change.field))
+        .collect();
+    Some(Left {
+        key: key.clone(),
+        reason: Reason::Conflict {
+            fields: theirs.iter().map(|c| c.field.to_string()).collect(),
+            by: by.into_iter().map(str::to_owned).collect(),
+        },
+    })
 }
 
 fn drift(owners: &Owners<'_>, changes: &[Change]) -> Reason {
@@ -66,6 +121,16 @@ fn drift(owners: &Owners<'_>, changes: &[Change]) -> Reason {
         fields: changes.iter().map(|c| c.field.to_string()).collect(),
         by: by.into_iter().map(str::to_owned).collect(),
     }
+}
+
+fn image(changes: &[Change]) -> Option<Reason> {
+    let annotation = FieldPath::of(&["metadata", "annotations", IMAGE]);
+    let change = changes.iter().find(|change| change.field == annotation)?;
+    let text = |value: &Option<Value>| Some(value.as_ref()?.as_str()?.to_owned());
+    Some(Reason::Image {
+        from: text(&change.live)?,
+        to: text(&change.desired)?,
+    })
 }
 
 /// The revision that `live` carries; None when it has none that is a number.
@@ -82,30 +147,6 @@ fn set_revision(content: &mut Value, revision: u64) {
     content["metadata"]["annotations"][REVISION] = json!(revision.to_string());
 }
 
-/// The role that a binding grants, and the accounts it grants it to.
-fn dependencies(key: &Key, content: &Value) -> Vec<Key> {
-    let text = |value: &Value, field: &str| Some(value.get(field)?.as_str()?.to_owned());
-    let role = content.get("roleRef").and_then(|role| {
-        let kind = text(role, "kind")?;
-        let namespace = key.namespace.clone().filter(|_| kind == "Role");
-        Some(Key {
-            api_version: key.api_version.clone(),
-            kind,
-            namespace,
-            name: text(role, "name")?,
-        })
-    });
-    let accounts = content
-        .get("subjects")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter(|subject| text(subject, "kind").as_deref() == Some("ServiceAccount"))
-        .filter_map(|subject| {
-            let (namespace, name) = (text(subject, "namespace")?, text(subject, "name")?);
-            Some(Key::core("ServiceAccount", &namespace, &name))
-        });
-    role.into_iter().chain(accounts).collect()
-}
-
 const REVISION: &str = "cke.cybozu.com/revision";
+const IMAGE: &str = "cke.cybozu.com/image";
+const OWN_ANNOTATIONS: [&str; 2] = [REVISION, IMAGE];

@@ -1,4 +1,4 @@
-//! One step of a plan.
+//! One step of a plan, and what a plan leaves alone.
 
 use serde_json::Value;
 
@@ -10,11 +10,14 @@ use crate::object::Key;
 pub struct Operation {
     /// Which object.
     pub key: Key,
+    /// Its kind's plural, as in URLs.
+    pub plural: String,
     /// What is done to it.
     pub action: Action,
     /// Why.
     pub reason: Reason,
-    /// The fields that differ; empty when the object is created.
+    /// The fields that differ; empty when the object is created or deleted. Values of
+    /// Secrets are hidden.
     pub changes: Vec<Change>,
     /// Objects without which this one makes no sense: when writing one of them
     /// fails, this is not tried.
@@ -30,4 +33,38 @@ pub enum Action {
     Update(Value),
     /// Patch of a Node, which kubelet owns.
     PatchNode(NodePatch),
+    /// Cordon, drain where asked for, and delete a Node.
+    RemoveNode {
+        /// The UID of the Node that was seen.
+        uid: String,
+        /// Whether its pods are evicted first.
+        drain: bool,
+    },
+    /// Delete an object that is registered no longer.
+    Delete {
+        /// The UID of the object that was seen.
+        uid: String,
+    },
+}
+
+impl Action {
+    /// The word that stands for this action, the same in every version.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Update(_) | Self::PatchNode(_) => "update",
+            Self::RemoveNode { .. } => "remove",
+            Self::Delete { .. } => "delete",
+        }
+    }
+}
+
+/// An object that is not as wanted and is not written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Left {
+    /// Which object.
+    pub key: Key,
+    /// Why not: held, conflict or blocked.
+    pub reason: Reason,
 }

@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use super::diff::{Change, FieldPath, Step, find_item, item_keys};
+use super::diff::{Change, FieldPath, Step, find_item};
 use crate::FIELD_MANAGER;
 
 /// The field managers of one live object.
@@ -18,6 +18,9 @@ pub(super) struct Owners<'a> {
 struct Entry<'a> {
     manager: &'a str,
     ours: bool,
+    /// Whether what it has is to be left to it: another applier's, or an autoscaler's
+    /// by way of `scale`.
+    kept: bool,
     fields: &'a Value,
 }
 
@@ -32,9 +35,12 @@ impl<'a> Owners<'a> {
             .filter_map(|entry| {
                 let manager = entry.get("manager")?.as_str()?;
                 let applied = entry.get("operation")?.as_str()? == "Apply";
+                let ours = applied && manager == FIELD_MANAGER;
+                let scales = entry.get("subresource").is_some_and(|name| name == "scale");
                 Some(Entry {
                     manager,
-                    ours: applied && manager == FIELD_MANAGER,
+                    ours,
+                    kept: !ours && (applied || scales),
                     fields: entry.get("fieldsV1")?,
                 })
             })
@@ -55,6 +61,19 @@ impl<'a> Owners<'a> {
             .iter()
             .filter(|entry| !entry.ours && owns(entry.fields, &field.0))
             .map(|entry| entry.manager)
+    }
+
+    /// Who else has `field` and is to keep it: another applier, or who scales.
+    pub(super) fn keepers(&self, field: &FieldPath) -> impl Iterator<Item = &'a str> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.kept && owns(entry.fields, &field.0))
+            .map(|entry| entry.manager)
+    }
+
+    /// Whether we have ever applied the object.
+    pub(super) fn have_we_applied(&self) -> bool {
+        self.entries.iter().any(|entry| entry.ours)
     }
 
     /// Fields of `live` that are ours and that `desired` does not have.
@@ -114,7 +133,7 @@ fn collect_leftovers(fields: &Value, at: &At<'_>, changes: &mut Vec<Change>) {
     for (name, below) in fields.as_object().into_iter().flatten() {
         let step = if let Some(field) = name.strip_prefix("f:") {
             Step::Field(field.to_owned())
-        } else if let Some(keys) = item_of(name).filter(|_| item_keys(&at.path).is_some()) {
+        } else if let Some(keys) = item_of(name) {
             Step::Item(keys)
         } else {
             continue;
@@ -142,7 +161,7 @@ fn collect_leftovers(fields: &Value, at: &At<'_>, changes: &mut Vec<Change>) {
 }
 
 /// The keys in `k:{"port":53,"protocol":"UDP"}`.
-fn item_of(name: &str) -> Option<Map<String, Value>> {
+pub(super) fn item_of(name: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(name.strip_prefix("k:")?).ok()
 }
 
@@ -225,6 +244,22 @@ mod tests {
             fields,
             ["metadata.labels.b", "spec.ports[port=53,protocol=UDP]"]
         );
+    }
+
+    #[test]
+    fn appliers_and_who_scales_keep_what_they_have_and_updaters_do_not() {
+        let live = json!({"metadata": {"managedFields": [
+            {"manager": "helm", "operation": "Apply", "fieldsV1": {"f:data": {"f:a": {}}}},
+            {"manager": "hpa", "operation": "Update", "subresource": "scale",
+                "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:data": {"f:b": {}}}},
+        ]}});
+        let owners = Owners::of(&live);
+        let keepers = |path: &[&str]| owners.keepers(&FieldPath::of(path)).collect::<Vec<_>>();
+        assert_eq!(keepers(&["data", "a"]), ["helm"]);
+        assert_eq!(keepers(&["spec", "replicas"]), ["hpa"]);
+        assert_eq!(keepers(&["data", "b"]), Vec::<&str>::new());
+        assert!(!owners.have_we_applied());
     }
 
     #[test]

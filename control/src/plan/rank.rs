@@ -1,14 +1,52 @@
 //! The order of a plan, CKE's: what others need comes first.
 
-use super::Operation;
+use serde_json::Value;
+
+use super::{Action, Operation, inventory};
 use crate::object::Key;
 
 /// Sorts by kind as CKE does, then by key.
 pub(super) fn sort(operations: &mut [Operation]) {
     operations.sort_by(|a, b| {
-        let order = |operation: &Operation| rank(&operation.key);
+        let order = |operation: &Operation| match &operation.action {
+            Action::Create(content) | Action::Update(content) => {
+                if operation.key == inventory::key() {
+                    return LAST;
+                }
+                wished(content).unwrap_or_else(|| rank(&operation.key))
+            }
+            Action::PatchNode(_) => rank(&operation.key),
+            Action::RemoveNode { .. } | Action::Delete { .. } => LAST - 1,
+        };
         order(a).cmp(&order(b)).then_with(|| a.key.cmp(&b.key))
     });
+}
+
+/// Whether the operator's own rank, if there is one, is within CKE's bounds: below 2000
+/// for objects of the whole cluster, from 2000 on for those in a namespace.
+pub(super) fn check(content: &Value, namespaced: bool) -> Result<(), String> {
+    let Some(text) = annotation(content) else {
+        return Ok(());
+    };
+    match text.parse::<u32>() {
+        Ok(0) => Ok(()),
+        Ok(rank) if namespaced == (rank >= NAMESPACED) => Ok(()),
+        _ => Err(format!(
+            "its annotation {RANK} is `{text}`; it must be a number below {NAMESPACED} for an              object of the whole cluster, from {NAMESPACED} on for one in a namespace"
+        )),
+    }
+}
+
+fn wished(content: &Value) -> Option<u32> {
+    annotation(content)?.parse().ok().filter(|&rank| rank > 0)
+}
+
+fn annotation(content: &Value) -> Option<&str> {
+    content
+        .get("metadata")?
+        .get("annotations")?
+        .get(RANK)?
+        .as_str()
 }
 
 /// The place of a kind. The numbers are CKE's, which operators may know from its
@@ -30,12 +68,17 @@ fn rank(key: &Key) -> u32 {
     }
 }
 
+const RANK: &str = "cke.cybozu.com/rank";
+const NAMESPACED: u32 = 2000;
+/// What takes away comes after all that gives, and the inventory knows of it.
+const LAST: u32 = u32::MAX;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::{Action, Reason};
+    use crate::plan::Reason;
 
     const ORDER: [(&str, bool); 12] = [
         ("Namespace", false),
@@ -61,7 +104,8 @@ mod tests {
                 namespace: namespaced.then(|| namespace.to_owned()),
                 name: name.to_owned(),
             },
-            action: Action::Create(serde_json::Value::Null),
+            plural: String::new(),
+            action: Action::Create(Value::Null),
             reason: Reason::Missing,
             changes: Vec::new(),
             depends_on: Vec::new(),
@@ -77,6 +121,42 @@ mod tests {
         sort(&mut operations);
         let kinds: Vec<_> = operations.iter().map(|o| o.key.kind.as_str()).collect();
         assert_eq!(kinds, ORDER.map(|(kind, _)| kind));
+    }
+
+    #[test]
+    fn the_operators_own_rank_goes_before_the_kinds() {
+        let ranked = |rank: &str| serde_json::json!({"metadata": {"annotations": {RANK: rank}}});
+        let mut operations = [operation(11, "a", "a"), operation(6, "a", "a")];
+        operations[0].action = Action::Create(ranked("2000"));
+        sort(&mut operations);
+        assert_eq!(
+            operations[0].key.kind, "Role",
+            "the key decides between equals"
+        );
+        operations[1].action = Action::Create(ranked("2001"));
+        sort(&mut operations);
+        assert_eq!(operations[1].key.kind, "Service");
+
+        assert!(check(&ranked("2000"), true).is_ok());
+        assert!(check(&ranked("1999"), false).is_ok());
+        assert!(check(&ranked("0"), true).is_ok());
+        for (rank, namespaced) in [("1999", true), ("2000", false), ("x", true), ("-1", true)] {
+            assert!(check(&ranked(rank), namespaced).is_err(), "{rank}");
+        }
+    }
+
+    #[test]
+    fn what_takes_away_comes_last_but_for_the_inventory() {
+        let mut operations = [
+            operation(0, "a", "a"),
+            operation(11, "a", "a"),
+            operation(10, "a", "a"),
+        ];
+        operations[0].action = Action::Delete { uid: String::new() };
+        operations[2].key = inventory::key();
+        sort(&mut operations);
+        let kinds = operations.map(|operation| operation.key.kind);
+        assert_eq!(kinds, ["Service", "Namespace", "ConfigMap"]);
     }
 
     proptest! {

@@ -1,8 +1,8 @@
-//! Why an operation is in the plan, in words for people and for JSON.
+//! Why an operation is in the plan, or is not, in words for people and for JSON.
 
 use std::fmt;
 
-/// Why an object is written.
+/// Why an object is written, or left as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// It does not exist.
@@ -14,12 +14,43 @@ pub enum Reason {
         /// The one it gets.
         to: u64,
     },
+    /// Its image has changed, as its annotation `cke.cybozu.com/image` tells.
+    Image {
+        /// The image that the cluster has.
+        from: String,
+        /// The one it gets.
+        to: String,
+    },
     /// Somebody else changed what we had written, or it never was as we want it.
     Drift {
         /// The fields that differ.
         fields: Vec<String>,
         /// The field managers that have them now; empty where nobody is known.
         by: Vec<String>,
+    },
+    /// It is wanted no longer: a Node that left cluster.yml, a resource that left its
+    /// directory.
+    Unregistered,
+    /// A Deployment waits until more than half of the nodes are ready.
+    Held {
+        /// How many Nodes are ready.
+        ready: usize,
+        /// How many must be.
+        needed: usize,
+        /// How many cluster.yml has.
+        nodes: usize,
+    },
+    /// Fields that somebody else applied, or scales, are left to them.
+    Conflict {
+        /// The fields that differ.
+        fields: Vec<String>,
+        /// Whose they are now.
+        by: Vec<String>,
+    },
+    /// It cannot be written, or must not be.
+    Blocked {
+        /// Why, and how to mend it.
+        why: String,
     },
 }
 
@@ -30,7 +61,12 @@ impl Reason {
         match self {
             Self::Missing => "missing",
             Self::Revision { .. } => "revision",
+            Self::Image { .. } => "image",
             Self::Drift { .. } => "drift",
+            Self::Unregistered => "unregistered",
+            Self::Held { .. } => "held",
+            Self::Conflict { .. } => "conflict",
+            Self::Blocked { .. } => "blocked",
         }
     }
 }
@@ -39,21 +75,37 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())?;
         match self {
-            Self::Missing => Ok(()),
+            Self::Missing | Self::Unregistered => Ok(()),
             Self::Revision { from, to } => write!(f, ": {from} to {to}"),
+            Self::Image { from, to } => write!(f, ": {from} to {to}"),
             Self::Drift { fields, by } => {
-                let shown = fields.len().min(FIELDS_SHOWN);
-                write!(f, ": {}", fields[..shown].join(", "))?;
-                if fields.len() > shown {
-                    write!(f, " and {} more", fields.len() - shown)?;
-                }
+                few(f, fields)?;
                 if !by.is_empty() {
                     write!(f, " (changed by {})", by.join(", "))?;
                 }
                 Ok(())
             }
+            Self::Held {
+                ready,
+                needed,
+                nodes,
+            } => write!(f, ": {ready} of {nodes} Nodes are ready, {needed} must be"),
+            Self::Conflict { fields, by } => {
+                few(f, fields)?;
+                write!(f, " (now kept by {})", by.join(", "))
+            }
+            Self::Blocked { why } => write!(f, ": {why}"),
         }
     }
+}
+
+fn few(f: &mut fmt::Formatter<'_>, fields: &[String]) -> fmt::Result {
+    let shown = fields.len().min(FIELDS_SHOWN);
+    write!(f, ": {}", fields[..shown].join(", "))?;
+    if fields.len() > shown {
+        write!(f, " and {} more", fields.len() - shown)?;
+    }
+    Ok(())
 }
 
 /// As many as fit a line.

@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cluster::{Effect, Taint};
-use crate::desired::WantedNode;
+use crate::desired::{Members, WantedNode};
 use crate::object::{Key, Object};
 use crate::observed::SeenNode;
 use k8s_openapi::api::core::v1::Taint as LiveTaint;
+
+mod left;
 
 fn config_map(data: Value) -> Object {
     Object::from_content(json!({
@@ -71,13 +73,14 @@ fn plan_of(objects: Vec<Object>, live: Vec<Value>) -> Plan {
         objects: objects.collect(),
         ..Observed::default()
     };
-    plan(desired, &observed)
+    plan(desired, &observed, &Limits::default())
 }
 
 fn written(operation: &Operation) -> &Value {
     match &operation.action {
         Action::Create(content) | Action::Update(content) => content,
         Action::PatchNode(patch) => &patch.body,
+        Action::RemoveNode { .. } | Action::Delete { .. } => panic!("nothing is written"),
     }
 }
 
@@ -212,7 +215,11 @@ fn a_binding_depends_on_its_role_and_accounts() {
         .collect();
     assert_eq!(
         depends_on,
-        ["Role kube-system/r", "ServiceAccount kube-system/s"]
+        [
+            "Role kube-system/r",
+            "ServiceAccount kube-system/s",
+            "Namespace kube-system"
+        ]
     );
 }
 
@@ -259,19 +266,29 @@ fn as_wanted() -> SeenNode {
             live_taint("foreign", None, "NoExecute"),
             live_taint("example.com/c", Some("3"), "NoSchedule"),
         ],
+        ..SeenNode::default()
+    }
+}
+
+fn members(names: &[&str]) -> Members {
+    Members {
+        names: names.iter().map(|&name| name.to_owned()).collect(),
+        count: names.len(),
+        ..Members::default()
     }
 }
 
 fn body(wanted: WantedNode, live: SeenNode) -> Option<Value> {
     let desired = Desired {
         nodes: vec![wanted],
+        members: members(&["n"]),
         ..Desired::default()
     };
     let observed = Observed {
         nodes: [("n".to_owned(), live)].into(),
         ..Observed::default()
     };
-    let plan = plan(desired, &observed);
+    let plan = plan(desired, &observed, &Limits::default());
     plan.operations
         .first()
         .map(|operation| written(operation).clone())

@@ -12,6 +12,7 @@ use crate::plan::{Change, FieldPath, Reason};
 fn example() -> Plan {
     let create = Operation {
         key: Key::core("ServiceAccount", "kube-system", "cke-node-dns"),
+        plural: String::new(),
         action: Action::Create(json!({
             "apiVersion": "v1",
             "kind": "ServiceAccount",
@@ -23,6 +24,7 @@ fn example() -> Plan {
     };
     let update = Operation {
         key: Key::core("ConfigMap", "kube-system", "cluster-dns"),
+        plural: String::new(),
         action: Action::Update(json!({})),
         reason: Reason::Revision { from: 3, to: 4 },
         changes: vec![
@@ -41,6 +43,7 @@ fn example() -> Plan {
     };
     let drift = Operation {
         key: Key::node("cp"),
+        plural: String::new(),
         action: Action::Update(json!({})),
         reason: Reason::Drift {
             fields: vec!["metadata.labels[cke.cybozu.com/master]".to_owned()],
@@ -53,8 +56,31 @@ fn example() -> Plan {
         }],
         depends_on: Vec::new(),
     };
+    let secret = Operation {
+        key: Key::core("Secret", "a", "s"),
+        plural: String::new(),
+        action: Action::Create(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "a", "name": "s"},
+            "data": {"password": "Y2FuYXJ5"},
+        })),
+        reason: Reason::Missing,
+        changes: Vec::new(),
+        depends_on: Vec::new(),
+    };
+    let remove = Operation {
+        key: Key::node("old"),
+        plural: String::new(),
+        action: Action::RemoveNode {
+            uid: "1".to_owned(),
+            drain: false,
+        },
+        reason: Reason::Unregistered,
+        changes: Vec::new(),
+        depends_on: Vec::new(),
+    };
     Plan {
-        operations: vec![create, drift, update],
+        operations: vec![create, drift, update, secret, remove],
+        left: example_left(),
         notes: vec![
             Note::NoUpstream,
             Note::NoUpstreamService {
@@ -69,6 +95,31 @@ fn example() -> Plan {
             },
         ],
     }
+}
+
+fn example_left() -> Vec<Left> {
+    let fields = vec!["spec.replicas".to_owned()];
+    let reasons = [
+        Reason::Conflict {
+            fields,
+            by: vec!["hpa".to_owned()],
+        },
+        Reason::Held {
+            ready: 1,
+            needed: 3,
+            nodes: 5,
+        },
+        Reason::Blocked {
+            why: "no".to_owned(),
+        },
+    ];
+    let key = Key::core("Deployment", "a", "d");
+    reasons
+        .map(|reason| Left {
+            key: key.clone(),
+            reason,
+        })
+        .into()
 }
 
 fn plain(text: &str) -> String {
@@ -109,7 +160,14 @@ fn a_valid_cluster_says_what_is_ignored() {
     let path = Path::new("cluster.yml");
     let document = daemon::config_file::Document::new(path, yaml);
     let valid = Cluster::from_document(&document).unwrap();
-    insta::assert_snapshot!(plain(&cluster(path, &valid)) + &as_json::cluster(&valid));
+    insta::assert_snapshot!(plain(&cluster(path, &valid, None)) + &as_json::cluster(&valid, None));
+}
+
+#[test]
+fn no_output_has_a_secrets_value() {
+    for text in [plan(&example(), true), as_json::plan(&example())] {
+        assert!(!text.contains("Y2FuYXJ5"), "{text}");
+    }
 }
 
 #[test]
@@ -134,15 +192,20 @@ fn example_report() -> Report {
         ("RoleBinding", "b", End::Skipped(role)),
         ("ConfigMap", "c", End::Updated),
         ("ConfigMap", "d", End::Unneeded),
+        ("ConfigMap", "e", End::Deleted),
     ];
-    let outcomes = ends.into_iter().map(|(kind, name, end)| Outcome {
-        key: Key::core(kind, "kube-system", name),
-        end,
-    });
-    Report {
-        outcomes: outcomes.collect(),
-        notes: vec![Note::NoUpstream],
+    let mut report = Report::default();
+    report.left = example_left()[..2].to_vec();
+    report.notes = vec![Note::NoUpstream];
+    for (kind, name, end) in ends {
+        report.add(Outcome {
+            key: Key::core(kind, "kube-system", name),
+            end,
+            warnings: Vec::new(),
+        });
     }
+    report.outcomes[0].warnings = vec!["v1 Endpoints is deprecated".to_owned()];
+    report
 }
 
 #[test]

@@ -1,0 +1,128 @@
+//! From what is wanted to what was done: observe, decide, carry out.
+//!
+//! "Once" may take two rounds: some objects can only be written when the cluster
+//! has answered to others (nodedns' configuration names a ClusterIP that the
+//! first round brought about). What was tried in the first round is not tried
+//! again.
+
+use crate::apply::{self, End, Outcome, Report};
+use crate::client::{RequestError, Server};
+use crate::cluster::Cluster;
+use crate::desired::{Note, desired};
+use crate::object::Key;
+use crate::observe;
+use crate::observed::Observed;
+use crate::plan::{Limits, Plan, Reason, plan};
+use crate::resources::Resources;
+
+/// What a person asks for, in files and flags.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) cluster: Cluster,
+    pub(crate) resources: Option<Resources>,
+    pub(crate) limits: Limits,
+}
+
+/// Reads the cluster and decides; writes nothing.
+pub(crate) async fn decide(server: &Server, wish: &Wish) -> Result<Plan, RequestError> {
+    let observed = observe(server, wish).await?;
+    Ok(decided(server, wish, &observed).await)
+}
+
+/// Makes the cluster as wished; `done` hears of each outcome as it comes.
+pub(crate) async fn sync<E>(
+    server: &Server,
+    wish: &Wish,
+    mut done: impl FnMut(&Outcome) -> Result<(), E>,
+) -> Result<Report, SyncError<E>> {
+    let observed = observe(server, wish).await.map_err(SyncError::Unread)?;
+    let mut report = Report::default();
+    round(server, wish, &observed, &mut report, &mut done).await?;
+    let waiting: Vec<_> = report.notes.iter().filter_map(waits).cloned().collect();
+    if waiting.is_empty() || report.outcomes.is_empty() {
+        return Ok(report);
+    }
+    match observe(server, wish).await {
+        Ok(observed) => round(server, wish, &observed, &mut report, &mut done).await?,
+        // The first round has been carried out and must be reported, come what may.
+        Err(error) => {
+            for key in waiting {
+                let end = End::Failed(error.to_string());
+                let warnings = Vec::new();
+                add(Outcome { key, end, warnings }, &mut report, &mut done)?;
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Why there is no report.
+pub(crate) enum SyncError<E> {
+    /// The cluster could not be read.
+    Unread(RequestError),
+    /// Nobody takes the outcomes any more.
+    Untold(E),
+}
+
+async fn observe(server: &Server, wish: &Wish) -> Result<Observed, RequestError> {
+    observe::observe(server, &wish.cluster, wish.resources.as_ref()).await
+}
+
+async fn decided(server: &Server, wish: &Wish, observed: &Observed) -> Plan {
+    let desired = desired(&wish.cluster, wish.resources.as_ref(), observed);
+    let plan = plan(desired, observed, &wish.limits);
+    observe::refine(server, plan, observed).await
+}
+
+/// Plans from `observed` and carries out what has not been tried yet.
+async fn round<E>(
+    server: &Server,
+    wish: &Wish,
+    observed: &Observed,
+    report: &mut Report,
+    done: &mut impl FnMut(&Outcome) -> Result<(), E>,
+) -> Result<(), SyncError<E>> {
+    let plan = decided(server, wish, observed).await;
+    report.notes = plan.notes;
+    report.left = plan.left;
+    let blocked: Vec<_> = report
+        .left
+        .extract_if(.., |left| matches!(left.reason, Reason::Blocked { .. }))
+        .collect();
+    for left in blocked {
+        if let Reason::Blocked { why } = left.reason
+            && !report.has(&left.key)
+        {
+            let outcome = Outcome {
+                key: left.key,
+                end: End::Failed(why),
+                warnings: Vec::new(),
+            };
+            add(outcome, report, done)?;
+        }
+    }
+    for operation in plan.operations {
+        if !report.has(&operation.key) {
+            let outcome = apply::apply(server, operation, report).await;
+            add(outcome, report, done)?;
+        }
+    }
+    Ok(())
+}
+
+fn add<E>(
+    outcome: Outcome,
+    report: &mut Report,
+    done: &mut impl FnMut(&Outcome) -> Result<(), E>,
+) -> Result<(), SyncError<E>> {
+    done(&outcome).map_err(SyncError::Untold)?;
+    report.add(outcome);
+    Ok(())
+}
+
+const fn waits(note: &Note) -> Option<&Key> {
+    match note {
+        Note::Waits { object, .. } => Some(object),
+        _ => None,
+    }
+}
