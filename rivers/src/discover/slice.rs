@@ -5,7 +5,7 @@
 //! asked: only our own probes judge.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fmt,
     net::{IpAddr, SocketAddr},
 };
@@ -44,8 +44,35 @@ pub(super) enum Unusable {
 
 /// There are more of them than any cluster has API servers: none is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the EndpointSlice names {0} endpoints; more than {MAX_UPSTREAMS} are not taken")]
-pub(super) struct TooMany(pub(super) usize);
+pub(super) enum TooMany {
+    #[error("the EndpointSlice names {0} endpoints; more than {MAX_UPSTREAMS} are not taken")]
+    AtOnce(usize),
+    #[error(
+        "the EndpointSlice has named more than {MAX_EVER} different endpoints; no others are taken until rivers is restarted"
+    )]
+    SinceStart,
+}
+
+/// Every address that was taken. Each costs memory for as long as the process lives, if only in its
+/// metrics, so their number is bounded.
+#[derive(Debug, Default)]
+pub(super) struct Ever(HashSet<Address>);
+
+impl Ever {
+    /// Takes these, too, or none of them.
+    pub(super) fn admit(&mut self, addresses: &[Address]) -> Result<(), TooMany> {
+        let new: Vec<_> = addresses
+            .iter()
+            .filter(|address| !self.0.contains(address))
+            .cloned()
+            .collect();
+        if self.0.len() + new.len() > MAX_EVER {
+            return Err(TooMany::SinceStart);
+        }
+        self.0.extend(new);
+        Ok(())
+    }
+}
 
 /// The addresses that these slices name at their port `https`. `is_ours` tells what would lead back to the
 /// listener itself.
@@ -75,7 +102,7 @@ pub(super) fn addresses<'a>(
         }
     }
     if taken.len() > MAX_UPSTREAMS {
-        return Err(TooMany(taken.len()));
+        return Err(TooMany::AtOnce(taken.len()));
     }
     Ok(Found {
         addresses: taken.into_iter().map(Address::from).collect(),
@@ -161,6 +188,8 @@ impl Unusable {
 
 /// Clusters have up to nine API servers; the rest is room.
 pub(super) const MAX_UPSTREAMS: usize = 64;
+/// Years of a cluster whose API servers are replaced each day.
+const MAX_EVER: usize = 4096;
 /// Characters of an address in the log; a DNS name has at most 253.
 const MAX_SHOWN: usize = 64;
 
@@ -298,9 +327,22 @@ mod tests {
         let texts: Vec<String> = (0..=MAX_UPSTREAMS).map(|n| format!("10.9.1.{n}")).collect();
         let mut texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let error = addresses(&[slice(&texts)], |_| false).unwrap_err();
-        assert_eq!(error, TooMany(MAX_UPSTREAMS + 1));
+        assert_eq!(error, TooMany::AtOnce(MAX_UPSTREAMS + 1));
         texts.pop();
         let found = addresses(&[slice(&texts)], |_| false).unwrap();
         assert_eq!(found.addresses.len(), MAX_UPSTREAMS);
+    }
+
+    #[test]
+    fn the_number_of_addresses_that_were_ever_taken_is_bounded_and_the_known_ones_stay() {
+        let address =
+            |n: usize| Address::from(SocketAddr::from(([10, 8, (n >> 8) as u8, n as u8], 1)));
+        let mut ever = Ever::default();
+        for n in 0..MAX_EVER {
+            ever.admit(&[address(n), address(n / 2)]).unwrap();
+        }
+        let error = ever.admit(&[address(0), address(MAX_EVER)]).unwrap_err();
+        assert_eq!(error, TooMany::SinceStart);
+        ever.admit(&[address(0), address(MAX_EVER - 1)]).unwrap();
     }
 }

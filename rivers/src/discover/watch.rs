@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::{
     About,
     session::Session,
-    slice::{self, Found, TooMany},
+    slice::{self, Ever, Found, TooMany},
 };
 use crate::{
     config::{address::Address, listen::ListenAddress},
@@ -35,13 +35,14 @@ pub(super) struct Watch {
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// What the director was told last, for the disk.
     known: watch::Sender<Vec<Address>>,
+    ever: Ever,
     /// What the log was told last of what the slices say: each news is one line.
     said: Option<String>,
 }
 
 impl Watch {
     /// A watch that has not begun. What it finds is told to `changes`, and put into `known`.
-    pub(super) const fn new(
+    pub(super) fn new(
         id: ListenerId,
         about: About,
         changes: Changes,
@@ -54,6 +55,7 @@ impl Watch {
             changes,
             snapshot,
             known,
+            ever: Ever::default(),
             said: None,
         }
     }
@@ -107,7 +109,11 @@ impl Watch {
         loop {
             let listen = self.about.listen;
             let found = slice::addresses(session.slices(), |socket| is_ours(listen, socket));
-            self.take(found).await;
+            let admitted = found.and_then(|found| {
+                self.ever.admit(&found.addresses)?;
+                Ok(found)
+            });
+            self.take(admitted).await;
             if std::mem::take(failing) {
                 info!(listener = self.about.name, "watching the upstreams again");
             }
