@@ -6,3 +6,4 @@ mod failures;
 mod node;
 mod process;
 mod servers;
+mod validation;

@@ -50,6 +50,16 @@ impl Zone {
         }
     }
 
+    /// A zone that stands in a file, whatever is in it.
+    #[must_use]
+    pub(crate) fn of_file(name: &str, file: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            file,
+            ds: None,
+        }
+    }
+
     /// A zone signed with one new P-256 key, from now for four weeks.
     ///
     /// `None` when the signer is missing on this machine; the skip has then been reported.
@@ -85,6 +95,12 @@ impl Zone {
             file: place.folder().join(format!("{}.signed", file.display())),
             ds: Some(ds.trim().to_owned()),
         })
+    }
+
+    /// Its absolute name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The DS record of a signed zone, as a line for the parent's zone file or a file of trust anchors.

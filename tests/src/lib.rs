@@ -48,5 +48,7 @@ pub mod pki;
 pub mod place;
 mod ports;
 pub mod program;
+pub mod resolver;
+pub mod signed;
 mod spawner;
 pub mod wait;

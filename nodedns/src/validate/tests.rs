@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::time::Instant;
+
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, Record, RecordType};
 
@@ -15,6 +17,11 @@ use crate::validate::verdict::Unsigned;
 fn www(zone: &Zone) -> Message {
     let records = zone.signed(vec![a("www.example.", TTL, 1), a("www.example.", TTL, 2)]);
     answer("www.example.", RecordType::A, records)
+}
+
+/// Any point of the steady clock.
+fn some_time() -> Instant {
+    Instant::now()
 }
 
 #[track_caller]

@@ -1,0 +1,261 @@
+//! DNSSEC validation on a signed hierarchy of our own, with unbound and BIND as judges.
+//!
+//! BIND's tools sign the zones, some are then spoiled ([`hierarchy`] and the tables beside it), NSD
+//! serves them, an unbound that validates nothing resolves for all: for nodedns, and for the judges,
+//! an unbound and a BIND that validate. What has to come back stands in the tables, each row with the
+//! section of the RFC that says so; every bogus row has an honest twin.
+
+mod case;
+mod chains;
+mod delegations;
+mod faults;
+mod hierarchy;
+mod standard;
+
+use std::fs;
+use std::net::SocketAddr;
+
+use tests::authoritative::Authoritative;
+use tests::dns::{Question, RecordType, Reply};
+use tests::place::Place;
+use tests::resolver::Resolver;
+
+use crate::node::Node;
+use case::{Case, Expected};
+use hierarchy::Hierarchy;
+
+/// The servers, and the root's DS record.
+struct World {
+    _authoritative: Authoritative,
+    plain: Resolver,
+    anchor: String,
+}
+
+impl World {
+    async fn start(place: &Place) -> Option<Self> {
+        let mut tree = Hierarchy::new(place)?;
+        standard::zones(&mut tree);
+        faults::zones(&mut tree);
+        delegations::zones(&mut tree);
+        chains::zones(&mut tree);
+        let grown = tree.grow();
+        let address = place.socket_address(2, 5353);
+        let authoritative = Authoritative::start(place, address, &grown.zones).await?;
+        let plain =
+            Resolver::plain(place, place.socket_address(3, 5353), address, &grown.zones).await?;
+        fs::write(place.folder().join(ANCHOR), &grown.anchor).unwrap();
+        Some(Self {
+            _authoritative: authoritative,
+            plain,
+            anchor: grown.anchor,
+        })
+    }
+
+    /// nodedns that validates from the root of this world.
+    async fn node(&self, place: &Place, more: &str) -> Node {
+        let anchor = place.folder().join(ANCHOR);
+        let zones = format!(
+            "- {{name: ., forward: [\"{}\"]}}\ntrust_anchors: {{files: [\"{}\"]}}\n{more}",
+            self.plain.address(),
+            anchor.display()
+        );
+        Node::start(place, &zones).await
+    }
+}
+
+fn cases(sha1: bool) -> Vec<Case> {
+    [
+        standard::cases(sha1),
+        faults::cases(),
+        delegations::cases(),
+        chains::cases(),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn every_question_has_the_answer_that_its_rfc_says() {
+    let place = Place::loopback();
+    let Some(world) = World::start(&place).await else {
+        return;
+    };
+    let node = world.node(&place, "").await;
+    the_table_holds(&node).await;
+    clients_get_what_their_bits_ask_for(&node).await;
+    drop(node);
+    let node = world.node(&place, "validation: log\n").await;
+    what_is_only_logged_is_passed_on(&node).await;
+}
+
+async fn the_table_holds(node: &Node) {
+    let cases = cases(false);
+    assert!(cases.len() >= 200, "{}", cases.len());
+    let mut wrong = Vec::new();
+    // Once from an empty cache, once from a warm one.
+    for temperature in ["cold", "warm"] {
+        for case in &cases {
+            let reply = case.question().ask(node.address).await.unwrap();
+            let found = found(&reply);
+            if found != case.expected {
+                let Case {
+                    name,
+                    kind,
+                    expected,
+                    rfc,
+                } = case;
+                let errors = reply.extended_errors();
+                wrong.push(format!(
+                    "{temperature}: {name} {kind} (RFC {rfc}): {found:?} instead of {expected:?} {errors:?}"
+                ));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        2 * cases.len(),
+        wrong.join("\n")
+    );
+}
+
+async fn clients_get_what_their_bits_ask_for(node: &Node) {
+    let ask = async |question: Question| question.ask(node.address).await.unwrap();
+    let altered = || Question::new("altered.faults.tld.", RecordType::A);
+    assert_eq!(found(&ask(altered()).await), case::bogus(6));
+    let data = ask(altered().checking_disabled().dnssec_ok()).await;
+    assert_eq!(found(&data), case::INSECURE, "CD");
+    assert!(data.data(RecordType::A).contains(&"192.0.2.66".to_owned()));
+    assert_eq!(data.data(RecordType::RRSIG).len(), 1);
+    let www = || Question::new("www.a13.tld.", RecordType::A);
+    let plain = ask(www()).await;
+    assert_eq!(plain.data(RecordType::A).len(), 2);
+    assert!(plain.data(RecordType::RRSIG).is_empty() && !plain.is_authentic());
+    let denied = ask(Question::new("nx.a13.tld.", RecordType::A)).await;
+    assert_eq!(denied.message.authorities.len(), 1, "the SOA alone");
+    let long = ask(Question::new("www.long-ttl.tld.", RecordType::A)).await;
+    let ttl = long.message.answers[0].ttl;
+    assert!(ttl <= 300, "{ttl} is above what was signed");
+}
+
+async fn what_is_only_logged_is_passed_on(node: &Node) {
+    let altered = Question::new("altered.faults.tld.", RecordType::A).dnssec_ok();
+    let reply = altered.ask(node.address).await.unwrap();
+    assert_eq!(found(&reply), case::INSECURE);
+    let line = "bogus, and answered all the same";
+    assert!(node.peer.log().contains(line), "{}", node.peer.log());
+    let labels = [("verdict", "bogus")];
+    let metric = node.admin.metric("nodedns_validations_total", &labels);
+    assert_eq!(metric.await, 1.0);
+}
+
+#[tokio::test]
+async fn unbound_and_bind_say_the_same() {
+    // BIND wants the address of an interface.
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let Some(world) = World::start(&place).await else {
+        return;
+    };
+    let (upstream, anchors) = (world.plain.address(), place.folder().join(ANCHOR));
+    let at = |last| place.socket_address(last, 5353);
+    let unbound = Resolver::validating_unbound(&place, at(4), upstream, &anchors).await;
+    let beside_node = place.socket_address(1, 5354);
+    let bind = Resolver::validating_bind(&place, beside_node, upstream, &world.anchor).await;
+    let (Some(unbound), Some(bind)) = (unbound, bind) else {
+        return;
+    };
+    // Debian's judges validate SHA-1.
+    let node = world.node(&place, "sha1_signatures: true\n").await;
+    let cases = cases(true);
+    let mut unexplained = Vec::new();
+    for case in &cases {
+        let ours = judged(case, node.address).await;
+        for (judge, address) in [("unbound", unbound.address()), ("BIND", bind.address())] {
+            let theirs = judged(case, address).await;
+            if theirs == ours {
+                continue;
+            }
+            let Case {
+                name, kind, rfc, ..
+            } = case;
+            let line = format!("{name} {kind} (RFC {rfc}): nodedns {ours:?}, {judge} {theirs:?}");
+            match EXPLAINED.iter().find(|one| one.explains(judge, name)) {
+                Some(Explained { why, .. }) => println!("{line}: {why}"),
+                None => unexplained.push(line),
+            }
+        }
+    }
+    assert!(
+        unexplained.is_empty(),
+        "{} differences:\n{}",
+        unexplained.len(),
+        unexplained.join("\n")
+    );
+}
+
+/// What a reply says.
+fn found(reply: &Reply) -> Expected {
+    Expected {
+        code: reply.code(),
+        authentic: reply.is_authentic(),
+        error: reply.extended_errors().first().map(|(code, _)| *code),
+    }
+}
+
+/// What a resolver says that others must say as well: code, AD, data. Extended errors are advice.
+async fn judged(case: &Case, resolver: SocketAddr) -> (String, bool, Vec<String>) {
+    let mut reply = case.question().ask(resolver).await;
+    // BIND asks on for what is bogus, longer than a client waits.
+    for _ in 0..3 {
+        if reply.is_ok() {
+            break;
+        }
+        reply = case.question().ask(resolver).await;
+    }
+    if reply
+        .as_ref()
+        .is_ok_and(|reply| reply.message.metadata.truncation)
+    {
+        reply = case.question().tcp().ask(resolver).await;
+    }
+    match reply {
+        Ok(reply) => (
+            reply.code().to_string(),
+            reply.is_authentic(),
+            reply.data(case.kind),
+        ),
+        Err(error) => (error.to_string(), false, Vec::new()),
+    }
+}
+
+/// A difference that is as it should be.
+struct Explained {
+    judge: &'static str,
+    /// What the name ends in.
+    name: &'static str,
+    why: &'static str,
+}
+
+impl Explained {
+    fn explains(&self, judge: &str, name: &str) -> bool {
+        self.judge == judge && name.ends_with(self.name)
+    }
+}
+
+const EXPLAINED: &[Explained] = &[
+    Explained {
+        judge: "BIND",
+        name: ".d-soa.tld.",
+        why: "RFC 4035 §5.5 has bogus RRsets kept from clients: BIND passes a denial on, without AD, \
+              though its SOA is bogus, which says how long it may be kept",
+    },
+    Explained {
+        judge: "unbound",
+        name: ".ds-sha1-good-sha2-bad.tld.",
+        why: "RFC 4509 §3 has DS in SHA-1 ignored beside those in SHA-256: unbound tries them all",
+    },
+];
+
+const ANCHOR: &str = "root.ds";
