@@ -30,13 +30,16 @@ use crate::metrics::{CacheMetrics, Metrics};
 use crate::resolve::Resolver;
 use crate::resolve::route::Routes;
 use crate::serve::{Service, tcp, udp};
+use crate::upstream::pool::Network;
+use crate::upstream::tls::Authorities;
 
 /// Serves until a signal comes and what was asked is answered.
 ///
 /// # Errors
-/// An address cannot be listened on, a thread cannot be started, or a worker
+/// Nobody can vouch for a server, an address cannot be listened on, a thread cannot be started, or a worker
 /// ended without being told to.
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
+    let authorities = Authorities::load(config).map_err(Failure::usage)?;
     let registry = daemon::metrics::Metrics::install();
     let readiness = Readiness::new();
     let starting = readiness.task("listen");
@@ -55,7 +58,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
 
     let metrics = Metrics::new();
     let cache = Arc::new(Cache::new(config.cache.size));
-    let routes = Arc::new(Routes::new(config));
+    let routes = Arc::new(Routes::new(config, &Network::new(authorities)));
     let answers = Arc::new(Answers::new(
         Arc::clone(&routes),
         Arc::clone(&cache),
@@ -101,11 +104,14 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
 /// Checks `config` against the world, on standard output.
 ///
 /// # Errors
-/// A zone has no server that answers.
+/// A zone has no server that answers, or nobody can vouch for a server.
 pub(crate) fn check(config: &Config) -> Result<ExitCode, Failure> {
-    runtime()
-        .map_err(Failure::failed)?
-        .block_on(check::run(config, &mut io::stdout().lock()))
+    let authorities = Authorities::load(config).map_err(Failure::usage)?;
+    runtime().map_err(Failure::failed)?.block_on(check::run(
+        config,
+        &Network::new(authorities),
+        &mut io::stdout().lock(),
+    ))
 }
 
 /// Waits for the signal, then for the workers. Shows the cache meanwhile.
@@ -221,6 +227,15 @@ fn say_what_is_missing(config: &Config) {
         warn!("validation is `log`: forged answers are noticed here, and passed on");
     } else if !config.zones.iter().any(|zone| zone.validate) {
         warn!("no zone is validated: a forged answer is not noticed");
+    }
+    for zone in &config.zones {
+        for server in &zone.unasked {
+            warn!(
+                zone = %zone.name,
+                %server,
+                "a plaintext server is never asked: the zone has tls:// servers, and does not say `mixed: true`"
+            );
+        }
     }
     if !config.zones.iter().any(Zone::is_root) {
         warn!(

@@ -10,25 +10,39 @@ use tokio::time::Instant;
 
 use crate::cache::key::Key;
 use crate::config::{Config, Forward, Mode, Zone};
-use crate::upstream::pool::Server;
-use crate::upstream::{Failure, Upstream};
+use crate::upstream::Upstream;
+use crate::upstream::failure::Failure;
+use crate::upstream::pool::{Network, Server};
 use crate::wire::rtype;
 
 /// Asks each server of each zone once, and says how it went, a line each.
 ///
 /// # Errors
 /// A zone has no server that answers: exit code 1, everything said already.
-pub(crate) async fn run(config: &Config, out: &mut impl Write) -> Result<ExitCode, exit::Failure> {
+pub(crate) async fn run(
+    config: &Config,
+    network: &Arc<Network>,
+    out: &mut impl Write,
+) -> Result<ExitCode, exit::Failure> {
     let mut dead = 0;
     for zone in &config.zones {
         let mut answering = 0;
-        for forward in &zone.forward {
-            let outcome = ask(zone, *forward).await;
+        for server in &zone.servers {
+            let outcome = ask(zone, server, network).await;
             answering += usize::from(outcome.is_ok());
             let line = match outcome {
                 Ok(line) | Err(line) => line,
             };
             say(out, format_args!("{line}"))?;
+        }
+        for server in &zone.unasked {
+            say(
+                out,
+                format_args!(
+                    "zone {}: {server} is never asked: it is plaintext beside tls:// servers; `mixed: true` allows it",
+                    zone.name
+                ),
+            )?;
         }
         if answering == 0 {
             dead += 1;
@@ -57,8 +71,13 @@ pub(crate) async fn run(config: &Config, out: &mut impl Write) -> Result<ExitCod
 }
 
 /// Asks one server for the zone's SOA. Any answer will do.
-async fn ask(zone: &Zone, forward: Forward) -> Result<String, String> {
-    let upstream = Upstream::new(zone.name.clone(), vec![Arc::new(Server::new(forward))]);
+async fn ask(zone: &Zone, forward: &Forward, network: &Arc<Network>) -> Result<String, String> {
+    let upstream = Upstream::new(
+        zone.name.clone(),
+        vec![Arc::new(Server::new(forward.clone(), network))],
+        zone.recursion,
+        Arc::clone(network),
+    );
     let key = Key::new(zone.name.as_wire(), rtype::SOA, false, false);
     let began = Instant::now();
     match upstream.ask(&key, began + PATIENCE).await {

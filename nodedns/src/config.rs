@@ -8,11 +8,14 @@ mod trust_anchor;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use daemon::config_file::{ConfigError, Document};
+use rustls::pki_types::DnsName;
 use serde::{Deserialize, Serialize};
 
 pub use crate::anchors::{Anchor, Trusted};
@@ -30,6 +33,9 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// At least one; names are unique.
     pub zones: Vec<Zone>,
+    /// PEM file of the authorities that vouch for `tls://` servers; the system's
+    /// when there is none.
+    pub ca_file: Option<PathBuf>,
     /// The cache.
     pub cache: Cache,
     /// What is trusted, and what is done with what is not.
@@ -42,13 +48,18 @@ pub struct Zone {
     /// The name.
     pub name: Name,
     /// The servers that are asked. At least one, each once.
-    pub forward: Vec<Forward>,
+    pub servers: Vec<Forward>,
+    /// Whether they are asked to recurse (RD); authoritative servers are not.
+    pub recursion: bool,
+    /// Servers that were named and are never asked: what is encrypted to others
+    /// of the zone must not be sent to them in plain.
+    pub unasked: Vec<Forward>,
     /// Whether what they say must be signed where a trust anchor says so.
     pub validate: bool,
 }
 
-/// A server that is asked, recursively, for the names of a zone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A server that is asked for the names of a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Forward {
     /// How it is asked.
     pub protocol: Protocol,
@@ -57,12 +68,27 @@ pub struct Forward {
 }
 
 /// How a server is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// Over UDP, and over TCP what does not fit.
     Udp,
     /// Over TCP only, on connections that are kept open.
     Tcp,
+    /// Over TLS only (RFC 7858), on connections that are kept open, once the
+    /// server has proved who it is.
+    Tls(Identity),
+}
+
+/// What a `tls://` server has to prove (RFC 8310 §8).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// An authority vouches for its address.
+    Address,
+    /// An authority vouches for this name, which is in lower case.
+    Name(Box<str>),
+    /// It has the key whose SubjectPublicKeyInfo has this SHA-256 digest; nobody
+    /// need vouch for it.
+    Key([u8; 32]),
 }
 
 /// How signatures are judged.
@@ -118,25 +144,48 @@ impl Zone {
 }
 
 impl Protocol {
-    /// The scheme in a `forward` entry, and the label of metrics.
+    /// The scheme in a `forward` entry.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Tls(_) => "tls",
+        }
+    }
+
+    /// Whether nobody on the way reads what is asked.
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    const fn port(&self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 53,
+            Self::Tls(_) => 853,
         }
     }
 }
 
-/// `tcp://10.96.0.10:53`: what [`FromStr`] reads back.
+/// `tcp://10.96.0.10:53`, `tls://192.0.2.53:853#dns.example`: what [`FromStr`]
+/// reads back.
 impl fmt::Display for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.protocol.name(), self.address)
+        write!(f, "{}://{}", self.protocol.name(), self.address)?;
+        match &self.protocol {
+            Protocol::Udp | Protocol::Tcp | Protocol::Tls(Identity::Address) => Ok(()),
+            Protocol::Tls(Identity::Name(name)) => write!(f, "#{name}"),
+            Protocol::Tls(Identity::Key(digest)) => {
+                write!(f, "#{PIN}{}", BASE64_STANDARD.encode(digest))
+            }
+        }
     }
 }
 
-/// Reads `ADDRESS`, `ADDRESS:PORT`, and either after `udp://` or `tcp://`. Without
-/// a scheme it is UDP, without a port 53.
+/// Reads `ADDRESS`, `ADDRESS:PORT`, and either after `udp://`, `tcp://` or
+/// `tls://`; the last may be followed by `#NAME` or `#sha256:BASE64`. Without a
+/// scheme it is UDP, without a port 53, or 853 for TLS.
 impl FromStr for Forward {
     type Err = ForwardError;
 
@@ -145,7 +194,13 @@ impl FromStr for Forward {
             None => (Protocol::Udp, text),
             Some(("udp", rest)) => (Protocol::Udp, rest),
             Some(("tcp", rest)) => (Protocol::Tcp, rest),
-            Some(("tls", _)) => return Err(ForwardError::TlsNotYet),
+            Some(("tls", rest)) => {
+                let (rest, identity) = match rest.split_once('#') {
+                    None => (rest, Identity::Address),
+                    Some((rest, identity)) => (rest, identity.parse()?),
+                };
+                (Protocol::Tls(identity), rest)
+            }
             Some((scheme, _)) => return Err(ForwardError::Scheme(scheme.to_owned())),
         };
         let bare = rest
@@ -153,7 +208,7 @@ impl FromStr for Forward {
             .and_then(|rest| rest.strip_suffix(']'))
             .unwrap_or(rest);
         let address = match bare.parse::<IpAddr>() {
-            Ok(ip) => SocketAddr::new(ip, DNS_PORT),
+            Ok(ip) => SocketAddr::new(ip, protocol.port()),
             Err(_) => rest
                 .parse()
                 .map_err(|_| ForwardError::Address(rest.to_owned()))?,
@@ -166,14 +221,26 @@ impl FromStr for Forward {
     }
 }
 
+impl FromStr for Identity {
+    type Err = ForwardError;
+
+    fn from_str(text: &str) -> Result<Self, ForwardError> {
+        let wrong = || ForwardError::Identity(text.to_owned());
+        if let Some(pin) = text.strip_prefix(PIN) {
+            let digest = BASE64_STANDARD.decode(pin).map_err(|_| wrong())?;
+            return Ok(Self::Key(digest.try_into().map_err(|_| wrong())?));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        DnsName::try_from(name.as_str()).map_err(|_| wrong())?;
+        Ok(Self::Name(name.into()))
+    }
+}
+
 /// What is wrong with a `forward` entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardError {
-    /// DNS over TLS.
-    #[error("tls:// is not supported yet; use tcp:// or udp://, which are not encrypted")]
-    TlsNotYet,
     /// A scheme that nobody knows.
-    #[error("`{0}://` is not a way to ask a server; use udp:// or tcp://")]
+    #[error("`{0}://` is not a way to ask a server; use udp://, tcp:// or tls://")]
     Scheme(String),
     /// No address.
     #[error(
@@ -183,13 +250,21 @@ pub enum ForwardError {
     /// An address on which no server can be.
     #[error("no server can be asked at {0}; name its own address and port")]
     NotAServer(SocketAddr),
+    /// Nothing that a server can prove.
+    #[error(
+        "`#{0}` is nothing that a server can prove; write the name in its certificate, as in `#dns.example`, or the SHA-256 digest of its public key, as in `#sha256:` and 44 letters of base64"
+    )]
+    Identity(String),
 }
 
-const DNS_PORT: u16 = 53;
+/// What a pinned key begins with, after the `#`.
+const PIN: &str = "sha256:";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PINNED: &str = "tls://10.0.0.1:853#sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
     #[test]
     fn a_server_is_written_in_many_ways() {
@@ -201,6 +276,13 @@ mod tests {
             ("fd00::10", "udp://[fd00::10]:53"),
             ("[fd00::10]", "udp://[fd00::10]:53"),
             ("tcp://[fd00::10]:5353", "tcp://[fd00::10]:5353"),
+            ("tls://10.0.0.1", "tls://10.0.0.1:853"),
+            (
+                "tls://10.0.0.1#DNS.Example.",
+                "tls://10.0.0.1:853#dns.example",
+            ),
+            ("tls://[fd00::10]:8853#a.b", "tls://[fd00::10]:8853#a.b"),
+            (PINNED, PINNED),
         ] {
             let forward: Forward = text.parse().unwrap();
             assert_eq!(forward.to_string(), shown);
@@ -211,8 +293,12 @@ mod tests {
     #[test]
     fn what_is_no_server_is_refused_with_the_way_out() {
         for (text, part) in [
-            ("tls://10.0.0.1#dns.example", "not supported yet"),
-            ("https://10.0.0.1", "use udp:// or tcp://"),
+            ("https://10.0.0.1", "use udp://, tcp:// or tls://"),
+            ("udp://10.0.0.1#dns.example", "is not an address"),
+            ("tls://10.0.0.1#", "is nothing that a server can prove"),
+            ("tls://10.0.0.1#a..b", "is nothing that a server can prove"),
+            ("tls://10.0.0.1#sha256:", "44 letters of base64"),
+            ("tls://10.0.0.1#sha256:AAAA", "44 letters of base64"),
             ("dns.example", "is not an address"),
             ("10.0.0.1:dns", "is not an address"),
             ("", "is not an address"),

@@ -29,7 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) coalesced: Counter,
     /// Answers cut to fit, TC set.
     pub(crate) truncated: Counter,
-    unanswered: [Counter; 4],
+    unanswered: [Counter; 5],
     verdicts: [Counter; 4],
     /// Questions to servers about the chain of trust.
     pub(crate) trust_questions: Counter,
@@ -52,6 +52,8 @@ pub(crate) enum Unanswered {
     SendFailed = 2,
     /// The client closed its connection before.
     ClientGone = 3,
+    /// It came faster than it could be read.
+    Lost = 4,
 }
 
 impl Metrics {
@@ -68,8 +70,14 @@ impl Metrics {
             misses: counter!(LOOKUPS, "result" => "miss"),
             coalesced: counter!(COALESCED),
             truncated: counter!(TRUNCATED),
-            unanswered: ["not_a_query", "too_busy", "send_failed", "client_gone"]
-                .map(|reason| counter!(UNANSWERED, "reason" => reason)),
+            unanswered: [
+                "not_a_query",
+                "too_busy",
+                "send_failed",
+                "client_gone",
+                "lost",
+            ]
+            .map(|reason| counter!(UNANSWERED, "reason" => reason)),
             verdicts: VERDICTS.map(|verdict| counter!(VALIDATIONS, "verdict" => verdict)),
             trust_questions: counter!(TRUST_QUESTIONS),
             tcp_connections: gauge!(TCP_CONNECTIONS),
@@ -106,6 +114,11 @@ impl Metrics {
         self.verdicts[verdict.rank()].increment(1);
     }
 
+    /// So many packets were lost before they could be read.
+    pub(crate) fn lost(&self, count: u64) {
+        self.unanswered[Unanswered::Lost as usize].increment(count);
+    }
+
     /// A packet got no answer.
     pub(crate) fn unanswered(&self, reason: Unanswered) {
         self.unanswered[reason as usize].increment(1);
@@ -138,7 +151,7 @@ impl CacheMetrics {
 }
 
 /// The metrics of one server that is asked.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct ServerMetrics {
     answered: Counter,
     rejected: Counter,
@@ -146,20 +159,34 @@ pub(crate) struct ServerMetrics {
     late: Counter,
     /// Replies that were not believed.
     pub(crate) ignored: Counter,
+    /// Connections to it, open now.
+    pub(crate) connections: Gauge,
+    handshakes: [Counter; 2],
+    up: Gauge,
     seconds: Histogram,
 }
 
 impl ServerMetrics {
-    pub(crate) fn new(server: Forward) -> Self {
+    pub(crate) fn new(server: &Forward) -> Self {
+        let encrypted = server.protocol.is_encrypted();
         let server = server.to_string();
         let outcome =
             |outcome| counter!(UPSTREAM, "server" => server.clone(), "outcome" => outcome);
+        let handshake = |kind| match encrypted {
+            true => counter!(UPSTREAM_HANDSHAKES, "server" => server.clone(), "kind" => kind),
+            false => Counter::noop(),
+        };
+        let up = gauge!(UPSTREAM_UP, "server" => server.clone());
+        up.set(1.0);
         Self {
             answered: outcome("answered"),
             rejected: outcome("rejected"),
             network_error: outcome("network_error"),
             late: outcome("late"),
             ignored: counter!(UPSTREAM_IGNORED, "server" => server.clone()),
+            connections: gauge!(UPSTREAM_CONNECTIONS, "server" => server.clone()),
+            handshakes: [handshake("full"), handshake("resumed")],
+            up,
             seconds: histogram!(UPSTREAM_SECONDS, "server" => server),
         }
     }
@@ -178,6 +205,16 @@ impl ServerMetrics {
     /// The server could not be reached, or closed the connection.
     pub(crate) fn network_error(&self) {
         self.network_error.increment(1);
+    }
+
+    /// The server proved who it is, or was remembered to have.
+    pub(crate) fn handshake(&self, resumed: bool) {
+        self.handshakes[usize::from(resumed)].increment(1);
+    }
+
+    /// Whether the server is asked, or only probed.
+    pub(crate) fn health(&self, up: bool) {
+        self.up.set(f64::from(u8::from(up)));
     }
 
     /// The server did not answer before the next one was asked, too.
@@ -215,6 +252,18 @@ fn describe() {
         UPSTREAM_IGNORED,
         "Replies that were not believed: malformed, or not to our question"
     );
+    describe_gauge!(
+        UPSTREAM_CONNECTIONS,
+        "Connections to servers, over TCP or TLS"
+    );
+    describe_counter!(
+        UPSTREAM_HANDSHAKES,
+        "TLS handshakes with servers; resumed: nothing had to be proved anew"
+    );
+    describe_gauge!(
+        UPSTREAM_UP,
+        "0: the server is dead, and probed once a second"
+    );
     describe_histogram!(UPSTREAM_SECONDS, "Time until a server's usable answer");
 }
 
@@ -234,6 +283,9 @@ const CACHE_BYTES: &str = "nodedns_cache_bytes";
 const CACHE_EVICTIONS: &str = "nodedns_cache_evictions_total";
 const UPSTREAM: &str = "nodedns_upstream_queries_total";
 const UPSTREAM_IGNORED: &str = "nodedns_upstream_ignored_total";
+const UPSTREAM_CONNECTIONS: &str = "nodedns_upstream_connections";
+const UPSTREAM_HANDSHAKES: &str = "nodedns_upstream_tls_handshakes_total";
+const UPSTREAM_UP: &str = "nodedns_upstream_up";
 const UPSTREAM_SECONDS: &str = "nodedns_upstream_seconds";
 
 /// The codes that have a series of their own.

@@ -31,7 +31,7 @@ use crate::resolve::chase::Chain;
 use crate::resolve::coalesce::{Flights, Seat};
 use crate::resolve::judge::{Judge, SECOND_OPINION};
 use crate::resolve::route::{Routes, Zone};
-use crate::upstream::Failure;
+use crate::upstream::failure::Failure;
 use crate::validate::budget::Budget;
 use crate::validate::{Fault, Judged, Scope};
 use crate::wire::Rcode;

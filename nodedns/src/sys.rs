@@ -1,5 +1,5 @@
 //! The only unsafe code of nodedns: datagrams with the address at which they
-//! arrived.
+//! arrived, and the buffers in which they wait.
 //!
 //! A node has many addresses, and a socket on all of them (`0.0.0.0`) would
 //! answer from the one that the route back prefers: a client that asked another
@@ -8,7 +8,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "packet information has no safe interface in socket2 and rustix"
+    reason = "packet information, SO_RCVBUFFORCE and SO_MEMINFO have no safe interface in socket2 and rustix"
 )]
 
 use std::io::{self, IoSlice};
@@ -47,7 +47,25 @@ pub(crate) fn ask_for_arrival(socket: impl AsFd, ipv6: bool) -> io::Result<()> {
     } else {
         (libc::IPPROTO_IP, libc::IP_PKTINFO)
     };
-    let on: libc::c_int = 1;
+    set_option(socket, level, option, 1)
+}
+
+/// Gives a socket's buffer for arriving datagrams that size, past the limit of
+/// the machine (`net.core.rmem_max`).
+///
+/// # Errors
+/// Those of setsockopt(2); `PermissionDenied` without CAP_NET_ADMIN.
+pub(crate) fn force_receive_buffer(socket: impl AsFd, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+}
+
+fn set_option(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads
     // one c_int at the pointer, which is one.
     let result = unsafe {
@@ -55,12 +73,38 @@ pub(crate) fn ask_for_arrival(socket: impl AsFd, ipv6: bool) -> io::Result<()> {
             socket.as_fd().as_raw_fd(),
             level,
             option,
-            (&raw const on).cast(),
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
     if result == 0 {
         Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Datagrams that a socket has lost because its buffer was full, since it was
+/// opened; the count wraps around.
+///
+/// # Errors
+/// Those of getsockopt(2).
+pub(crate) fn lost_datagrams(socket: impl AsFd) -> io::Result<u32> {
+    let mut numbers = [0_u32; MEMINFO_LEN];
+    let mut length = size_of_val(&numbers) as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel writes
+    // at most `length` bytes at the pointer, where as many are.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            numbers.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(numbers[MEMINFO_DROPS])
     } else {
         Err(io::Error::last_os_error())
     }
@@ -179,6 +223,10 @@ fn put_arrival(control: &mut [u8; CONTROL_LEN], from: Arrival) -> usize {
     length.next_multiple_of(ALIGN)
 }
 
+/// Numbers that SO_MEMINFO gives (linux/sock_diag.h), and which of them counts
+/// what was lost.
+const MEMINFO_LEN: usize = 9;
+const MEMINFO_DROPS: usize = 8;
 const ALIGN: usize = size_of::<usize>();
 const LEVEL_AT: usize = size_of::<usize>();
 const KIND_AT: usize = LEVEL_AT + 4;
@@ -245,6 +293,25 @@ mod tests {
         } else {
             eprintln!("skipped: this machine has no IPv6");
         }
+    }
+
+    #[test]
+    fn what_a_full_buffer_loses_is_counted() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        SockRef::from(&server).set_recv_buffer_size(1).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        assert_eq!(lost_datagrams(&server).unwrap(), 0);
+        for _ in 0..100 {
+            client.send(&[0; 1_000]).unwrap();
+        }
+        let mut received = 0;
+        let mut buffer = [0; 1_500];
+        while receive(&server, &mut buffer, false).is_ok() {
+            received += 1;
+        }
+        assert_eq!(received + lost_datagrams(&server).unwrap(), 100);
+        assert!(received < 100);
     }
 
     proptest! {

@@ -2,40 +2,48 @@
 //!
 //! ```text
 //! ask ─► pool: in which order ─► attempt 1 ──────────────── answer ─► done
-//!                                   │ late, or an error
-//!                                   └► attempt 2, while 1 goes on …
-//! attempt: query (what is sent) ─► udp | stream ─► accept (what is believed)
+//!         │                         │ late, or an error
+//!         │                         └► attempt 2, while 1 goes on …
+//!         └► standing: who is doubtful or dead ─► a probe beside, once a second
+//! attempt: query (what is sent) ─► udp | sessions ─► accept (what is believed)
 //! ```
 //!
 //! An attempt that is late is not given up: the next server is asked beside it,
-//! and the first answer wins. A server that answers SERVFAIL or REFUSED gives its
-//! turn to the next at once.
+//! and the first answer wins. A server that answers SERVFAIL or REFUSED, or
+//! refers elsewhere, gives its turn to the next at once. One that said nothing
+//! keeps nobody waiting a second time: it stands behind, and somebody else's
+//! question goes to it as well, until it answers. Where all are dead a question
+//! waits until one is back, or for its deadline.
 
 mod accept;
+mod attempt;
+pub(crate) mod failure;
 pub(crate) mod pool;
+mod ports;
 mod query;
-mod stream;
+mod quirks;
+mod session;
+mod sessions;
+mod standing;
+pub(crate) mod tls;
 mod udp;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
-use tracing::error;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::cache::key::Key;
-use crate::config::Protocol;
-use crate::upstream::pool::Server;
-use crate::upstream::query::Sent;
-use crate::wire::Rcode;
-use crate::wire::edns::{ErrorCode, ExtendedError};
+use crate::upstream::attempt::{Ask, attempt};
+use crate::upstream::failure::{Failure, Trouble};
+use crate::upstream::pool::{Network, Server};
+use crate::upstream::sessions::Tried;
+use crate::upstream::standing::Health;
 use crate::wire::name::Name;
 use crate::wire::response::Response;
 
@@ -44,26 +52,32 @@ use crate::wire::response::Response;
 pub(crate) struct Upstream {
     zone: Name,
     servers: Vec<Arc<Server>>,
+    recursion: bool,
+    network: Arc<Network>,
     slots: Semaphore,
 }
 
 impl Upstream {
-    /// Whether there is more than one server.
-    pub(crate) const fn has_others(&self) -> bool {
-        self.servers.len() > 1
-    }
-
-    /// The servers of `zone`, of which there must be one.
-    pub(crate) fn new(zone: Name, servers: Vec<Arc<Server>>) -> Self {
+    /// The servers of `zone`, of which there must be one, asked to recurse or
+    /// not.
+    pub(crate) fn new(
+        zone: Name,
+        servers: Vec<Arc<Server>>,
+        recursion: bool,
+        network: Arc<Network>,
+    ) -> Self {
         Self {
             zone,
             servers,
+            recursion,
+            network,
             slots: Semaphore::new(MAX_QUESTIONS),
         }
     }
 
     /// Asks until there is a usable answer: NOERROR, NXDOMAIN or YXDOMAIN, to
-    /// this very question. Cancel safe: what was started ends with it.
+    /// this very question. Cancel safe: what was started ends with it, but for
+    /// probes, which end soon.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -82,52 +96,54 @@ impl Upstream {
         deadline: Instant,
         disbelieved: Option<&Arc<Server>>,
     ) -> Result<Answer, Failure> {
-        let Ok(_slot) = self.slots.try_acquire() else {
-            return Err(Failure::TooBusy {
-                zone: self.zone.clone(),
-            });
+        let Ok(Ok(_slot)) = timeout_at(deadline, self.slots.acquire()).await else {
+            return Err(self.no_slot());
         };
-        let mut race = Race {
-            key,
-            candidates: pool::order(&self.servers)
-                .into_iter()
-                .filter(|server| disbelieved.is_none_or(|other| !Arc::ptr_eq(server, other)))
-                .collect(),
-            attempts: JoinSet::new(),
-            started: 0,
-            last_start: None,
-            trouble: None,
-        };
+        let mut race = Race::new(self, key, deadline, disbelieved);
         if race.is_lost() {
-            return Err(race.failure(&self.zone));
+            return Err(race.failure());
         }
-        let mut next_start = Instant::now();
         loop {
+            // From before the look at who may be asked, so that no bell is missed.
+            let revived = self.network.revived().notified();
+            race.go_on(Instant::now());
+            let wake = race.next_start.min(race.end);
             tokio::select! {
-                Some(ended) = race.attempts.join_next(), if !race.attempts.is_empty() => {
-                    match ended {
-                        Ok(Ended { server, outcome: Ok(response) }) => {
-                            return Ok(Answer { response, server });
-                        }
-                        Ok(Ended { server, outcome: Err(trouble) }) => {
-                            if race.note(&server, trouble) {
-                                next_start = Instant::now();
-                            }
-                        }
-                        Err(panic) => error!(%panic, "an attempt to ask a server panicked"),
+                // What has come counts before what has not.
+                biased;
+                Some(ended) = race.ended.recv() => {
+                    if let Some(answer) = race.take(ended) {
+                        return Ok(answer);
                     }
                     if race.is_lost() {
-                        return Err(race.failure(&self.zone));
+                        return Err(race.failure());
                     }
                 }
-                () = sleep_until(next_start.min(deadline)) => {
-                    let now = Instant::now();
-                    if now >= deadline {
-                        return Err(race.failure(&self.zone));
+                () = revived => race.hurry(),
+                () = sleep_until(wake) => {
+                    if Instant::now() >= race.end {
+                        return Err(race.failure());
                     }
-                    next_start = now + race.start(now);
+                    race.allow_for_lag(wake);
+                    // A reply may have come with this tick.
+                    yield_now().await;
                 }
             }
+        }
+    }
+
+    /// Whether there is more than one server.
+    pub(crate) const fn has_others(&self) -> bool {
+        self.servers.len() > 1
+    }
+
+    fn no_slot(&self) -> Failure {
+        let (now, zone) = (Instant::now(), self.zone.clone());
+        let is_dead = |server: &Arc<Server>| server.health(now) == Health::Dead;
+        if self.servers.iter().all(is_dead) {
+            Failure::NoAnswer { zone }
+        } else {
+            Failure::TooBusy { zone }
         }
     }
 }
@@ -141,190 +157,303 @@ pub(crate) struct Answer {
 
 /// The attempts to have one question answered.
 struct Race<'a> {
+    upstream: &'a Upstream,
     key: &'a Key,
-    /// Who may still be asked, the best first.
-    candidates: Vec<Arc<Server>>,
-    attempts: JoinSet<Ended>,
-    started: u32,
-    last_start: Option<Instant>,
+    /// Who may be asked, the best first.
+    candidates: Vec<Candidate>,
+    attempts: JoinSet<()>,
+    /// Where attempts tell how they ended.
+    report: mpsc::Sender<Ended>,
+    ended: mpsc::Receiver<Ended>,
+    /// When the next attempt starts, if nothing happens before.
+    next_start: Instant,
+    /// When it is over, won or not.
+    end: Instant,
     trouble: Option<(Arc<Server>, Trouble)>,
 }
 
-struct Ended {
+struct Candidate {
     server: Arc<Server>,
+    /// It said that it does not answer, and would say so again.
+    is_out: bool,
+    asked: u32,
+    running: u32,
+    /// The last attempt, as long as it is not late.
+    in_time: Option<InTime>,
+    tried: Tried,
+}
+
+#[derive(Clone, Copy)]
+struct InTime {
+    asked: Instant,
+    /// From then on it is late.
+    until: Instant,
+}
+
+/// An attempt has ended.
+struct Ended {
+    candidate: usize,
     outcome: Result<Response, Trouble>,
 }
 
-impl Race<'_> {
-    /// Starts the next attempt and gives the time after which it is late.
-    fn start(&mut self, now: Instant) -> Duration {
-        let count = self.candidates.len() as u32;
-        let Some(turn) = self.started.checked_rem(count) else {
-            // Everybody who may be asked is being asked.
-            return PATIENCE_MAX;
-        };
-        let round = self.started / count;
-        if self.started > 0 && !self.attempts.is_empty() {
-            let previous = (self.started - 1) % count;
-            self.candidates[previous as usize].late();
+impl<'a> Race<'a> {
+    fn new(
+        upstream: &'a Upstream,
+        key: &'a Key,
+        deadline: Instant,
+        disbelieved: Option<&Arc<Server>>,
+    ) -> Self {
+        let now = Instant::now();
+        // Room for all that may run: nobody waits to report.
+        let (report, ended) = mpsc::channel(MAX_ATTEMPTS as usize);
+        let candidates = pool::order(&upstream.servers, now);
+        Self {
+            upstream,
+            key,
+            candidates: candidates
+                .into_iter()
+                .filter(|server| disbelieved.is_none_or(|other| !Arc::ptr_eq(server, other)))
+                .map(|server| Candidate {
+                    server,
+                    is_out: false,
+                    asked: 0,
+                    running: 0,
+                    in_time: None,
+                    tried: Tried::default(),
+                })
+                .collect(),
+            attempts: JoinSet::new(),
+            report,
+            ended,
+            next_start: now,
+            end: deadline,
+            trouble: None,
         }
-        let server = Arc::clone(&self.candidates[turn as usize]);
-        let patience = server.patience(round).min(PATIENCE_MAX);
-        let key = self.key.clone();
-        let born_after = self.last_start.replace(now);
-        self.attempts.spawn(async move {
-            let outcome = attempt(&server, &key, born_after).await;
-            match &outcome {
-                Ok(_) => server.answered(now.elapsed()),
-                Err(trouble) => server.failed(trouble),
-            }
-            Ended { server, outcome }
-        });
-        self.started += 1;
-        patience
     }
 
-    /// Takes note of an attempt that failed. True when the next one is to start
-    /// at once: somebody has not been asked yet.
-    fn note(&mut self, server: &Arc<Server>, trouble: Trouble) -> bool {
-        let asked_all = self.started as usize >= self.candidates.len();
-        if matches!(trouble, Trouble::Rejected(_)) {
-            // It would say so again. `started` counts on from the same place.
-            if let Some(at) = self
-                .candidates
-                .iter()
-                .position(|candidate| Arc::ptr_eq(candidate, server))
-            {
-                self.candidates.remove(at);
-                self.started = self.started.saturating_sub(1);
+    /// Starts the attempt that is due, if one is and somebody may be asked.
+    fn go_on(&mut self, now: Instant) {
+        if now < self.next_start {
+            return;
+        }
+        let is_first = self.candidates.iter().all(|candidate| candidate.asked == 0);
+        self.note_who_is_late(now);
+        self.next_start = match self.turn(now) {
+            Some(at) => self.start(at, now),
+            None => self.next_chance(now),
+        };
+        if is_first {
+            self.probe_beside(now);
+        }
+    }
+
+    /// Whose turn it is: who was asked least, in order. The dead have theirs last,
+    /// and only when a probe is due, which it uses up.
+    fn turn(&self, now: Instant) -> Option<usize> {
+        if self.running() >= MAX_ATTEMPTS {
+            return None;
+        }
+        let mut turns: Vec<_> = (0..self.candidates.len())
+            .filter(|at| !self.candidates[*at].is_out)
+            .map(|at| {
+                let candidate = &self.candidates[at];
+                let is_dead = candidate.server.health(now) == Health::Dead;
+                (is_dead, candidate.asked, at)
+            })
+            .collect();
+        turns.sort_unstable();
+        turns
+            .into_iter()
+            .find(|(is_dead, _, at)| !is_dead || self.candidates[*at].server.take_probe(now))
+            .map(|(_, _, at)| at)
+    }
+
+    /// When somebody may be asked again, since nobody may now.
+    fn next_chance(&self, now: Instant) -> Instant {
+        let probes = self
+            .candidates
+            .iter()
+            .filter(|candidate| !candidate.is_out)
+            .map(|candidate| candidate.server.probe_due(now));
+        match probes.min() {
+            Some(due) if due > now => due,
+            _ => now + PAUSE,
+        }
+    }
+
+    /// Starts an attempt, and gives the time after which it is late.
+    fn start(&mut self, at: usize, now: Instant) -> Instant {
+        let candidate = &mut self.candidates[at];
+        let until = now + candidate.server.patience(candidate.asked);
+        candidate.asked += 1;
+        candidate.in_time = Some(InTime { asked: now, until });
+        if candidate.server.health(now) == Health::Dead {
+            self.probe(at, now);
+        } else {
+            let attempt = self.attempt(at, now);
+            self.attempts.spawn(attempt);
+        }
+        until
+    }
+
+    /// Sends the question to one more server to see how it is: one that is not
+    /// expected to answer first, so nobody waits for it.
+    fn probe_beside(&mut self, now: Instant) {
+        let unasked = (0..self.candidates.len()).filter(|at| self.candidates[*at].asked == 0);
+        let probed = unasked
+            .into_iter()
+            .find(|at| self.candidates[*at].server.take_probe(now));
+        if let Some(at) = probed {
+            self.candidates[at].asked += 1;
+            self.probe(at, now);
+        }
+    }
+
+    /// An attempt that goes on without us: that a server is back is to be known
+    /// even when another has answered before.
+    fn probe(&mut self, at: usize, now: Instant) {
+        let attempt = self.attempt(at, now);
+        self.candidates[at].server.probe(attempt);
+    }
+
+    fn attempt(&mut self, at: usize, now: Instant) -> impl Future<Output = ()> + Send + 'static {
+        let candidate = &mut self.candidates[at];
+        candidate.running += 1;
+        let ask = Ask {
+            key: self.key.clone(),
+            recursion: self.upstream.recursion,
+            again: candidate.asked > 1,
+            tried: candidate.tried.clone(),
+        };
+        let (server, report) = (Arc::clone(&candidate.server), self.report.clone());
+        // A probe may outlive the race.
+        let end = self.end.max(now + PROBE_TIMEOUT);
+        async move {
+            let outcome = timeout_at(end, attempt(&server, &ask)).await;
+            let outcome = outcome.unwrap_or(Err(Trouble::Late));
+            match &outcome {
+                Ok(_) => server.answered(now.elapsed()),
+                Err(trouble) => server.failed(now, trouble),
+            }
+            // The race may be over.
+            let _ = report.try_send(Ended {
+                candidate: at,
+                outcome,
+            });
+        }
+    }
+
+    /// Takes note of how an attempt ended; gives the answer if that is what it
+    /// brought. What failed lets the next attempt start at once, when there is
+    /// somebody who has not been asked.
+    fn take(&mut self, Ended { candidate, outcome }: Ended) -> Option<Answer> {
+        let trouble = match outcome {
+            Ok(response) => {
+                let server = Arc::clone(&self.candidates[candidate].server);
+                return Some(Answer { response, server });
+            }
+            Err(trouble) => trouble,
+        };
+        let candidate = &mut self.candidates[candidate];
+        candidate.running -= 1;
+        candidate.in_time = None;
+        candidate.is_out |= matches!(trouble, Trouble::Rejected(_) | Trouble::Useless(_));
+        if !matches!(trouble, Trouble::Late) {
+            self.trouble = Some((Arc::clone(&candidate.server), trouble));
+        }
+        let is_fresh = |candidate: &Candidate| candidate.asked == 0 && !candidate.is_out;
+        if self.candidates.iter().any(is_fresh) {
+            self.hurry();
+        }
+        self.give_the_dead_a_moment();
+        None
+    }
+
+    /// Lets the next attempt start at once, unless one is running that is not late.
+    fn hurry(&mut self) {
+        let is_in_time = |candidate: &Candidate| candidate.in_time.is_some();
+        if !self.candidates.iter().any(is_in_time) {
+            self.next_start = Instant::now();
+        }
+    }
+
+    /// When all that live have said that they do not answer, the dead are waited
+    /// for only until each may have been probed.
+    fn give_the_dead_a_moment(&mut self) {
+        let now = Instant::now();
+        let is_hopeless = |candidate: &Candidate| {
+            candidate.is_out || candidate.server.health(now) == Health::Dead
+        };
+        if self.candidates.iter().any(|candidate| candidate.is_out)
+            && self.candidates.iter().all(is_hopeless)
+        {
+            self.end = self.end.min(now + MOMENT_FOR_THE_DEAD);
+        }
+    }
+
+    /// When we are too busy to wake in time, replies are not read in time either:
+    /// as much is added to the wait, so that load does not make more load.
+    fn allow_for_lag(&mut self, wake: Instant) {
+        let now = Instant::now();
+        let lag = now.saturating_duration_since(wake);
+        if lag < LAG {
+            return;
+        }
+        let waiting = self
+            .candidates
+            .iter_mut()
+            .filter_map(|candidate| candidate.in_time.as_mut());
+        for in_time in waiting {
+            in_time.until = in_time.until.max(now + lag);
+            self.next_start = in_time.until;
+        }
+    }
+
+    fn note_who_is_late(&mut self, now: Instant) {
+        for candidate in &mut self.candidates {
+            if let Some(InTime { asked, .. }) = candidate.in_time.take_if(|it| it.until <= now) {
+                candidate.server.late(asked);
+                candidate.tried.late(asked);
             }
         }
-        self.trouble = Some((Arc::clone(server), trouble));
-        !asked_all
+    }
+
+    fn running(&self) -> u32 {
+        self.candidates
+            .iter()
+            .map(|candidate| candidate.running)
+            .sum()
     }
 
     /// Nobody is being asked, and nobody is left to ask.
     fn is_lost(&self) -> bool {
-        self.attempts.is_empty() && self.candidates.is_empty()
+        self.running() == 0 && self.candidates.iter().all(|candidate| candidate.is_out)
     }
 
-    fn failure(self, zone: &Name) -> Failure {
+    fn failure(self) -> Failure {
+        let zone = self.upstream.zone.clone();
         match self.trouble {
             Some((server, trouble)) => Failure::Server {
-                zone: zone.clone(),
+                zone,
                 server: server.to_string(),
                 trouble,
             },
-            None => Failure::NoAnswer { zone: zone.clone() },
+            None => Failure::NoAnswer { zone },
         }
-    }
-}
-
-/// Asks one server once; over TCP as well when UDP is not enough, and without
-/// EDNS as well when the server does not know EDNS.
-async fn attempt(
-    server: &Server,
-    key: &Key,
-    born_after: Option<Instant>,
-) -> Result<Response, Trouble> {
-    match exchange(server, key, true, born_after).await {
-        // RFC 6891 §7: a server that does not know OPT.
-        Err(Trouble::Rejected(Rcode::FORMERR | Rcode::NOTIMP)) => {
-            exchange(server, key, false, born_after).await
-        }
-        outcome => outcome,
-    }
-}
-
-async fn exchange(
-    server: &Server,
-    key: &Key,
-    edns: bool,
-    born_after: Option<Instant>,
-) -> Result<Response, Trouble> {
-    if server.protocol() == Protocol::Udp
-        && let udp::Reply::Whole(response) = udp::ask(server, &Sent::new(key, edns, true)).await?
-    {
-        return usable(response);
-    }
-    let sent = Sent::new(key, edns, false);
-    usable(server.sessions().ask(sent, born_after).await?)
-}
-
-fn usable(response: Response) -> Result<Response, Trouble> {
-    match response.rcode() {
-        Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN => Ok(response.in_lower_case()),
-        rcode => Err(Trouble::Rejected(rcode)),
-    }
-}
-
-/// Why one attempt brought nothing.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
-    /// The server answered, but with a code that is no answer.
-    #[error("answers {0}")]
-    Rejected(Rcode),
-    /// The network said no.
-    #[error("cannot be asked: {0}")]
-    Network(#[from] io::Error),
-    /// The server closed the connection.
-    #[error("closed the connection")]
-    Closed,
-}
-
-/// Why a question has no answer.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// As many questions as the zone may have are on their way.
-    TooBusy { zone: Name },
-    /// The last server that said anything.
-    Server {
-        zone: Name,
-        server: String,
-        trouble: Trouble,
-    },
-    /// No server said anything.
-    NoAnswer { zone: Name },
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooBusy { zone } => write!(
-                f,
-                "zone {zone}: {MAX_QUESTIONS} questions to its servers are waiting already"
-            ),
-            Self::Server {
-                zone,
-                server,
-                trouble,
-            } => write!(f, "zone {zone}: {server} {trouble}"),
-            Self::NoAnswer { zone } => {
-                write!(f, "zone {zone}: no server answered in time")
-            }
-        }
-    }
-}
-
-impl Failure {
-    /// What the client is told.
-    pub(crate) fn extended_error(&self) -> ExtendedError {
-        let code = match self {
-            Self::TooBusy { .. } => ErrorCode::NotReady,
-            Self::Server {
-                trouble: Trouble::Rejected(_),
-                ..
-            } => ErrorCode::Other,
-            Self::Server { .. } => ErrorCode::NetworkError,
-            Self::NoAnswer { .. } => ErrorCode::NoReachableAuthority,
-        };
-        ExtendedError::new(code, self.to_string())
     }
 }
 
 /// Questions of one zone on their way at once: each holds a socket or a place on
 /// a connection. A server that answers in 10 ms is then asked 100,000 times a
-/// second; one that is dead costs 1,024 sockets.
+/// second; one that is dead costs 1,024 sockets. Beyond, questions wait.
 const MAX_QUESTIONS: usize = 1_024;
-/// However slow a server is known to be, another attempt starts after this.
-const PATIENCE_MAX: Duration = Duration::from_millis(1_500);
+/// Attempts of one question at once.
+const MAX_ATTEMPTS: u32 = 8;
+/// A probe is given so long, or as long as the question that it carries.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(1_900);
+/// The dead are probed once a second.
+const MOMENT_FOR_THE_DEAD: Duration = Duration::from_secs(1);
+/// Between two looks for somebody who may be asked.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The timer wakes to the millisecond when there is nothing else to do.
+const LAG: Duration = Duration::from_millis(10);

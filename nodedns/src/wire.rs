@@ -40,6 +40,8 @@ pub(crate) mod flag {
     pub(crate) const QR: u16 = 0x8000;
     /// The kind of query; only 0, QUERY, is served.
     pub(crate) const OPCODE: u16 = 0x7800;
+    /// The server has the name itself.
+    pub(crate) const AA: u16 = 0x0400;
     /// The message was cut to fit.
     pub(crate) const TC: u16 = 0x0200;
     /// The client asks for recursion.

@@ -1,9 +1,16 @@
-//! nodedns against real servers: CoreDNS with a real API server behind it, and NSD.
+//! nodedns against real servers: CoreDNS with a real API server behind it, NSD, unbound and
+//! BIND; and against servers of our own where misbehaviour is the subject.
 
 mod answers;
 mod cluster;
+mod encrypted;
 mod failures;
+mod hostile;
 mod node;
+mod ports;
 mod process;
+mod replicas;
+mod resolvers;
 mod servers;
+mod upstreams;
 mod validation;

@@ -24,8 +24,14 @@ impl Node {
     /// Starts nodedns on the place's first address with these zones, as YAML list items, and waits
     /// until it is ready.
     pub(crate) async fn start(place: &Place, zones: &str) -> Self {
-        let (address, admin) = (address(place), Admin(place.socket_address(1, 9253)));
-        let mut peer = launch(place, &configuration(place, zones)).start();
+        let launch = launch(place, &configuration(place, zones));
+        Self::of(launch, address(place), place.socket_address(1, 9253)).await
+    }
+
+    /// Starts nodedns as told, and waits until it is ready at its admin address.
+    pub(crate) async fn of(launch: Launch, address: SocketAddr, admin: SocketAddr) -> Self {
+        let admin = Admin(admin);
+        let mut peer = launch.start();
         peer.ready(Duration::from_secs(10), async || admin.ready().await)
             .await;
         Self {

@@ -20,8 +20,8 @@ async fn a_bad_configuration_is_refused_with_its_line() {
             "nodedns.yml:6:11: trust_anchors.files[0]: cannot read none.ds",
         ),
         (
-            "- name: .\n  forward: [\"tls://192.0.2.53\"]\n",
-            "nodedns.yml:5:13: zones[0].forward[0]: tls:// is not supported yet",
+            "- name: .\n  forward: [\"tls://192.0.2.53#a b\"]\n",
+            "nodedns.yml:5:13: zones[0].forward[0]: `#a b` is nothing that a server can prove",
         ),
         (
             "- name: .\n  forwards: []\n",

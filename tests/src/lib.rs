@@ -29,7 +29,8 @@
 //! }
 //! ```
 //!
-//! From top to bottom: the peers ([`kubernetes`], [`etcd`], [`coredns`], [`authoritative`]) and our
+//! From top to bottom: the peers ([`kubernetes`], [`etcd`], [`coredns`], [`authoritative`], [`recursive`],
+//! [`resolver`]) and our
 //! programs ([`program`]) are each a [`launch::Launch`], which becomes a [`peer::Peer`], in a
 //! [`place::Place`]. [`dns`] and [`admin`] ask and [`wait`] waits; [`pki`] makes certificates; [`binaries`] finds
 //! what to start and skips loudly.
@@ -48,6 +49,7 @@ pub mod pki;
 pub mod place;
 mod ports;
 pub mod program;
+pub mod recursive;
 pub mod resolver;
 pub mod signed;
 mod spawner;

@@ -1,6 +1,7 @@
 //! A process that a test started and owns: signals, restarts, its log, its end.
 
 use std::fmt::Display;
+use std::fs;
 use std::future::Future;
 use std::panic::Location;
 use std::path::PathBuf;
@@ -80,9 +81,30 @@ impl Peer {
         }
     }
 
-    /// Freezes it: its sockets stay, nothing answers (SIGSTOP).
+    /// Freezes it: its sockets stay, nothing answers (SIGSTOP). Returns when every thread of it stands.
+    ///
+    /// # Panics
+    ///
+    /// When it has not within some seconds.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        let start = Instant::now();
+        while self.ended.is_none() && !self.stands() {
+            assert!(start.elapsed() < SAYING, "{} goes on", self.launch.name());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether every thread is stopped (proc(5): the state follows the name in parentheses).
+    fn stands(&self) -> bool {
+        let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        let tasks = fs::read_dir(tasks).expect("a child that was not waited for has an entry");
+        tasks.flatten().all(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            let state = stat.rsplit(") ").next().unwrap_or_default();
+            // A thread that has gone meanwhile, or is not reaped.
+            state.is_empty() || state.starts_with(['T', 'Z', 'X'])
+        })
     }
 
     /// Lets a frozen process go on (SIGCONT).

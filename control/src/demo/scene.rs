@@ -300,10 +300,10 @@ fn nodedns_yml(
     trust_anchor: &Path,
 ) -> anyhow::Result<String> {
     let zone = |name: &str, protocol, address, validate| -> anyhow::Result<Zone> {
+        let forward = vec![Forward { protocol, address }];
         Ok(Zone {
-            name: Name::from_text(name)?,
-            forward: vec![Forward { protocol, address }],
             validate,
+            ..Zone::forwarded(Name::from_text(name)?, forward)
         })
     };
     let file = File {
@@ -314,6 +314,7 @@ fn nodedns_yml(
             zone(CLUSTER_ZONE, Protocol::Tcp, cluster_dns, Some(false))?,
             zone(".", Protocol::Udp, signed_zone, None)?,
         ],
+        ca_file: None,
         cache: Cache {
             size: Size(8 << 20),
             ..Cache::default()
@@ -366,7 +367,7 @@ mod tests {
         let zones: Vec<_> = config
             .zones
             .iter()
-            .map(|zone| format!("{} {} {}", zone.name, zone.forward[0], zone.validate))
+            .map(|zone| format!("{} {} {}", zone.name, zone.servers[0], zone.validate))
             .collect();
         assert_eq!(
             zones,

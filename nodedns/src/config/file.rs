@@ -14,7 +14,9 @@ use daemon::config_file::{ConfigError, Document, text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::anchors;
-use crate::config::{self, Anchor, Config, Forward, Mode, Name, Policy, private, trust_anchor};
+use crate::config::{
+    self, Anchor, Config, Forward, Mode, Name, Policy, Protocol, private, trust_anchor,
+};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,10 @@ pub struct File {
     /// The zones; the longest name wins. Names in none of them are refused, for
     /// nodedns does not recurse yet: a zone `.` takes them all.
     pub zones: Vec<Zone>,
+    /// PEM file of the authorities that vouch for `tls://` servers. Default: the
+    /// system's. Servers with a pinned key need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// The cache.
     #[serde(default)]
     pub cache: Cache,
@@ -78,11 +84,35 @@ pub struct Zone {
     /// The zone's name, as in `cluster.local.`; the final dot may be left out.
     #[serde(deserialize_with = "name_from_text", serialize_with = "as_text")]
     pub name: Name,
-    /// The servers that are asked, as in `tcp://10.96.0.10`: `udp://` (default)
-    /// or `tcp://`, an IP address, and a port (default 53). The fastest that
-    /// answers is preferred, the others are there when it does not.
-    #[serde(deserialize_with = "forwards", serialize_with = "as_texts")]
+    /// Servers that resolve for us, as in `tcp://10.96.0.10`: `udp://` (default),
+    /// `tcp://` or `tls://`, an IP address, and a port (default 53, `tls://` 853).
+    /// After `tls://` follows what the server proves: `#dns.example`, the name in
+    /// its certificate (default: its address), or `#sha256:BASE64`, the digest of
+    /// its public key. The fastest that answers is preferred, the others are there
+    /// when it does not.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "forwards",
+        serialize_with = "as_texts"
+    )]
     pub forward: Vec<Forward>,
+    /// Instead of `forward`: servers that have the zone themselves, and are asked
+    /// without recursion. Names that the zone delegates to others fail.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "forwards",
+        serialize_with = "as_texts"
+    )]
+    pub authoritative: Vec<Forward>,
+    /// Ask `udp://` servers over TCP too: for paths that lose large datagrams.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_tcp: bool,
+    /// Ask the plaintext servers of a zone that has `tls://` servers. Otherwise
+    /// they are never asked, be all others dead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mixed: bool,
     /// Whether signatures must be right where a trust anchor says that there are
     /// some. Default: `true`, but `false` for reverse zones of private addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,7 +131,7 @@ pub struct Cache {
     #[serde(with = "daemon::duration::serde")]
     pub max_ttl: Duration,
     /// The longest that "no such name" is used, 1s to 24h. Default: `1h`. In
-    /// every zone but `.` it is 5 s at most: a Service that is made a moment
+    /// every zone but `.` it is 4 s at most: a Service that is made a moment
     /// after somebody asked for it must be seen.
     #[serde(with = "daemon::duration::serde")]
     pub max_negative_ttl: Duration,
@@ -134,18 +164,12 @@ impl File {
             return Err(error(mistake("nsec3_max_iterations", message)));
         }
         let anchors = self.trust_anchors.anchors().map_err(error)?;
-        let zones = self.zones.into_iter().map(|zone| config::Zone {
-            validate: zone
-                .validate
-                .unwrap_or_else(|| !private::is_reverse_of_private(&zone.name)),
-            name: zone.name,
-            forward: zone.forward,
-        });
         Ok(Config {
             listen: self.listen,
             admin: self.admin,
             workers,
-            zones: zones.collect(),
+            zones: self.zones.into_iter().map(Zone::into_config).collect(),
+            ca_file: self.ca_file,
             cache: config::Cache {
                 size: self.cache.size.0,
                 max_ttl: self.cache.max_ttl,
@@ -200,19 +224,78 @@ impl File {
 }
 
 impl Zone {
-    fn check(&self, listen: &[SocketAddr]) -> Result<(), Mistake> {
-        if self.forward.is_empty() {
-            let message = "name at least one server, for nodedns does not recurse yet";
-            return Err(mistake("forward", message));
+    /// A zone for which these servers resolve; all else is the default.
+    #[must_use]
+    pub const fn forwarded(name: Name, forward: Vec<Forward>) -> Self {
+        Self {
+            name,
+            forward,
+            authoritative: Vec::new(),
+            force_tcp: false,
+            mixed: false,
+            validate: None,
         }
-        for (at, forward) in self.forward.iter().enumerate() {
-            let field = format!("forward[{at}]");
-            if self.forward[..at].contains(forward) {
-                return Err(mistake(field, format!("{forward} is there twice")));
+    }
+
+    fn check(&self, listen: &[SocketAddr]) -> Result<(), Mistake> {
+        let servers = match (self.forward.as_slice(), self.authoritative.as_slice()) {
+            ([], []) => {
+                let message = "name at least one server, for nodedns does not recurse yet";
+                return Err(mistake("forward", message));
             }
-            if listen.iter().any(|own| reaches(*own, forward.address)) {
+            (forward, []) => Servers("forward", forward),
+            ([], authoritative) => Servers("authoritative", authoritative),
+            _ => {
+                let message = "a zone has servers that resolve for us (`forward`) or its own (`authoritative`), not both";
+                return Err(mistake("authoritative", message));
+            }
+        };
+        servers.check(listen)
+    }
+
+    fn into_config(self) -> config::Zone {
+        let recursion = self.authoritative.is_empty();
+        let mut servers = if recursion {
+            self.forward
+        } else {
+            self.authoritative
+        };
+        if self.force_tcp {
+            let over_udp = |server: &&mut Forward| server.protocol == Protocol::Udp;
+            for server in servers.iter_mut().filter(over_udp) {
+                server.protocol = Protocol::Tcp;
+            }
+        }
+        let encrypts = servers.iter().any(|server| server.protocol.is_encrypted());
+        let (servers, unasked) = servers
+            .into_iter()
+            .partition(|server| self.mixed || !encrypts || server.protocol.is_encrypted());
+        config::Zone {
+            validate: self
+                .validate
+                .unwrap_or_else(|| !private::is_reverse_of_private(&self.name)),
+            name: self.name,
+            servers,
+            recursion,
+            unasked,
+        }
+    }
+}
+
+/// The servers of a zone, and the field that names them.
+struct Servers<'a>(&'static str, &'a [Forward]);
+
+impl Servers<'_> {
+    fn check(&self, listen: &[SocketAddr]) -> Result<(), Mistake> {
+        let Self(name, servers) = self;
+        for (at, server) in servers.iter().enumerate() {
+            let field = format!("{name}[{at}]");
+            if servers[..at].contains(server) {
+                return Err(mistake(field, format!("{server} is there twice")));
+            }
+            if listen.iter().any(|own| reaches(*own, server.address)) {
                 let message =
-                    format!("{forward} is nodedns itself, which would ask itself for ever");
+                    format!("{server} is nodedns itself, which would ask itself for ever");
                 return Err(mistake(field, message));
             }
         }
@@ -434,6 +517,41 @@ cache: {size: 64MiB, max_ttl: 24h}
         assert_eq!(config.workers.get(), 1);
     }
 
+    /// The one zone of a file, its servers and those that are not asked.
+    fn zone(yaml: &str) -> (config::Zone, Vec<String>, Vec<String>) {
+        let zone = check(&format!("zones: [{{name: a, {yaml}}}]"))
+            .unwrap()
+            .zones
+            .remove(0);
+        let texts = |servers: &[Forward]| servers.iter().map(ToString::to_string).collect();
+        let (asked, unasked) = (texts(&zone.servers), texts(&zone.unasked));
+        (zone, asked, unasked)
+    }
+
+    #[test]
+    fn authoritative_servers_are_asked_without_recursion() {
+        let (own, asked, _) = zone("authoritative: [192.0.2.53]");
+        assert!(!own.recursion && asked == ["udp://192.0.2.53:53"]);
+        assert!(zone("forward: [192.0.2.53]").0.recursion);
+    }
+
+    #[test]
+    fn force_tcp_leaves_no_server_to_be_asked_over_udp() {
+        let (_, asked, _) =
+            zone("forward: [192.0.2.53, \"tls://192.0.2.54\"], force_tcp: true, mixed: true");
+        assert_eq!(asked, ["tcp://192.0.2.53:53", "tls://192.0.2.54:853"]);
+    }
+
+    #[test]
+    fn beside_encrypted_servers_plaintext_ones_are_asked_only_when_mixed() {
+        let servers = "forward: [\"tls://192.0.2.53\", 192.0.2.54, \"tcp://192.0.2.55\"]";
+        let (_, asked, unasked) = zone(servers);
+        assert_eq!(asked, ["tls://192.0.2.53:853"]);
+        assert_eq!(unasked, ["udp://192.0.2.54:53", "tcp://192.0.2.55:53"]);
+        let (_, asked, unasked) = zone(&format!("{servers}, mixed: true"));
+        assert_eq!((asked.len(), unasked.len()), (3, 0));
+    }
+
     #[test]
     fn all_zones_are_validated_but_private_reverse_ones_and_those_that_say_no() {
         let config = check(
@@ -485,14 +603,18 @@ cache: {size: 64MiB, max_ttl: 24h}
             ("zones: []", "name at least one zone"),
             ("{}", "missing field `zones`"),
             ("zones: [{name: ., forward: []}]", "does not recurse yet"),
-            ("zones: [{name: .}]", "missing field `forward`"),
+            ("zones: [{name: .}]", "does not recurse yet"),
             (
-                "zones:\n- name: .\n  forward: [\"tls://192.0.2.53\"]",
-                "nodedns.yml:3:13: zones[0].forward[0]: tls:// is not supported yet",
+                "zones:\n- name: .\n  forward: [\"tls://192.0.2.53#a b\"]",
+                "nodedns.yml:3:13: zones[0].forward[0]: `#a b` is nothing that a server can prove",
             ),
             (
-                "zones:\n- name: .\n  authoritative: [192.0.2.53]",
-                "unknown field `authoritative`",
+                "zones:\n- name: .\n  forward: [192.0.2.53]\n  authoritative: [192.0.2.53]",
+                "zones[0].authoritative: a zone has servers that resolve for us",
+            ),
+            (
+                "zones: [{name: ., authoritative: [127.0.0.1]}]",
+                "is nodedns itself",
             ),
             (
                 "zones: [{name: a, forward: [192.0.2.53]}, {name: A., forward: [192.0.2.53]}]",

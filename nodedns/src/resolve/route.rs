@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cache::entry::Limits;
 use crate::config::{Config, Forward};
 use crate::upstream::Upstream;
-use crate::upstream::pool::Server;
+use crate::upstream::pool::{Network, Server};
 use crate::wire::name::suffixes;
 use crate::wire::order::parent;
 use crate::wire::rtype;
@@ -31,18 +31,23 @@ pub(crate) struct Zone {
 
 impl Routes {
     /// The zones of `config`. Servers that several zones name are shared.
-    pub(crate) fn new(config: &Config) -> Self {
-        let mut servers: HashMap<Forward, Arc<Server>> = HashMap::new();
+    pub(crate) fn new(config: &Config, network: &Arc<Network>) -> Self {
+        let mut servers: HashMap<&Forward, Arc<Server>> = HashMap::new();
         let by_name = config.zones.iter().map(|zone| {
-            let servers = zone.forward.iter().map(|forward| {
+            let servers = zone.servers.iter().map(|forward| {
                 let server = servers
-                    .entry(*forward)
-                    .or_insert_with(|| Arc::new(Server::new(*forward)));
+                    .entry(forward)
+                    .or_insert_with(|| Arc::new(Server::new(forward.clone(), network)));
                 Arc::clone(server)
             });
             let negative = config.cache.max_negative_ttl;
             let ready = Zone {
-                upstream: Upstream::new(zone.name.clone(), servers.collect()),
+                upstream: Upstream::new(
+                    zone.name.clone(),
+                    servers.collect(),
+                    zone.recursion,
+                    Arc::clone(network),
+                ),
                 limits: Limits {
                     positive: config.cache.max_ttl,
                     negative: if zone.is_root() {
@@ -83,14 +88,16 @@ impl Routes {
     }
 }
 
-/// In a zone of one's own names come into being while somebody waits for them:
-/// a new Service must be seen within 5 s even if asked for before.
-const INNER_NEGATIVE: Duration = Duration::from_secs(5);
+/// In a zone of one's own names come into being while somebody waits for them: a
+/// new Service must be seen within 5 s even if asked for before, by clients that
+/// ask again once a second.
+const INNER_NEGATIVE: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::config::file::File;
+    use crate::upstream::tls::Authorities;
     use crate::wire::name::Name;
     use daemon::config_file::Document;
     use std::path::Path;
@@ -102,7 +109,7 @@ pub(crate) mod tests {
             .collect();
         let yaml = format!("zones: [{}]", zones.join(", "));
         let config = File::check(&Document::new(Path::new("f"), &yaml)).unwrap();
-        Routes::new(&config)
+        Routes::new(&config, &Network::new(Authorities::none()))
     }
 
     fn wire(name: &str) -> Vec<u8> {
@@ -150,10 +157,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn denials_of_inner_zones_are_kept_for_5_seconds() {
+    fn denials_of_inner_zones_are_kept_for_4_seconds() {
         let routes = routes(&[".", "cluster.local"]);
         let negative = |name| zone_of(&routes, name).unwrap().limits.negative;
-        assert_eq!(negative("a.cluster.local"), Duration::from_secs(5));
+        assert_eq!(negative("a.cluster.local"), Duration::from_secs(4));
         assert_eq!(negative("example.com"), Duration::from_secs(3_600));
     }
 

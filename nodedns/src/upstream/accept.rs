@@ -21,7 +21,7 @@ pub(super) enum Belief {
 }
 
 /// Compares a packet with what was sent: a response, the ID, the question to the
-/// last bit (RFC 5452 §9.1), every record whole.
+/// last bit (RFC 5452 §9.1), every record whole and nothing after them.
 pub(super) fn believe(sent: &Sent, packet: &[u8]) -> Belief {
     let flags = u16_at(packet, 2).unwrap_or(0);
     if packet.len() < HEADER_LEN
@@ -45,6 +45,14 @@ pub(super) fn believe(sent: &Sent, packet: &[u8]) -> Belief {
     let Some(response) = Response::parse(packet.to_vec()) else {
         return Belief::NotOurs;
     };
+    let layout = response.layout();
+    let end = layout
+        .records
+        .last()
+        .map_or(layout.question_end, |last| last.end);
+    if end != packet.len() {
+        return Belief::NotOurs;
+    }
     if echoed == asked {
         Belief::Ours(response)
     } else {
@@ -56,6 +64,7 @@ pub(super) fn believe(sent: &Sent, packet: &[u8]) -> Belief {
 mod tests {
     use super::*;
     use crate::cache::key::Key;
+    use crate::upstream::query::Form;
     use proptest::prelude::*;
 
     fn sent() -> Sent {
@@ -65,7 +74,12 @@ mod tests {
             false,
             false,
         );
-        Sent::new(&key, false, true)
+        let form = Form {
+            edns: false,
+            mix_case: true,
+            recursion: true,
+        };
+        Sent::new(&key, form)
     }
 
     fn reply(sent: &Sent) -> Vec<u8> {
@@ -113,6 +127,13 @@ mod tests {
                 "cut at {cut}"
             );
         }
+    }
+
+    #[test]
+    fn a_reply_with_more_than_it_says_is_not_believed() {
+        let sent = sent();
+        let packet = [&reply(&sent)[..], b"tail"].concat();
+        assert_eq!(believe(&sent, &packet), Belief::NotOurs);
     }
 
     #[test]

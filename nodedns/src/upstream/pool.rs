@@ -1,44 +1,93 @@
-//! The servers, what is known of each, and in which order they are asked.
+//! The servers, and in which order they are asked.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
 use crate::config::{Forward, Protocol};
 use crate::metrics::ServerMetrics;
-use crate::upstream::Trouble;
-use crate::upstream::stream::Sessions;
+use crate::upstream::failure::Trouble;
+use crate::upstream::ports::Ports;
+use crate::upstream::quirks::Quirks;
+use crate::upstream::sessions::Sessions;
+use crate::upstream::standing::{Health, Standing};
+use crate::upstream::tls::Authorities;
+
+/// What all servers share.
+#[derive(Debug)]
+pub(crate) struct Network {
+    ports: Ports,
+    authorities: Authorities,
+    /// Rung when a server that was dead answers: who waits for one may go on.
+    revived: Notify,
+}
+
+impl Network {
+    /// The network as this machine has it, with these authorities.
+    pub(crate) fn new(authorities: Authorities) -> Arc<Self> {
+        Arc::new(Self {
+            ports: Ports::of_this_machine(),
+            authorities,
+            revived: Notify::new(),
+        })
+    }
+
+    pub(super) const fn revived(&self) -> &Notify {
+        &self.revived
+    }
+}
 
 /// One server. Zones that name the same one share it, its connections included.
 pub(crate) struct Server {
     forward: Forward,
-    standing: Standing,
+    network: Arc<Network>,
+    standing: Mutex<Standing>,
+    /// The health that was last told, as a number.
+    told: AtomicU8,
+    quirks: Quirks,
     sessions: Sessions,
+    probes: Mutex<JoinSet<()>>,
     metrics: ServerMetrics,
 }
 
 impl Server {
     /// A server of which nothing is known.
-    pub(crate) fn new(forward: Forward) -> Self {
-        let metrics = ServerMetrics::new(forward);
+    pub(crate) fn new(forward: Forward, network: &Arc<Network>) -> Self {
+        let metrics = ServerMetrics::new(&forward);
         Self {
+            sessions: Sessions::new(&forward, &network.authorities, &metrics),
             forward,
-            standing: Standing::default(),
-            sessions: Sessions::new(forward.address, metrics.ignored.clone()),
+            network: Arc::clone(network),
+            standing: Mutex::default(),
+            told: AtomicU8::new(Health::Good as u8),
+            quirks: Quirks::default(),
+            probes: Mutex::default(),
             metrics,
         }
     }
 
     /// Where it is and how it is asked.
-    pub(super) const fn forward(&self) -> Forward {
-        self.forward
+    pub(super) const fn forward(&self) -> &Forward {
+        &self.forward
     }
 
-    pub(super) const fn protocol(&self) -> Protocol {
-        self.forward.protocol
+    pub(super) fn is_asked_over_udp(&self) -> bool {
+        self.forward.protocol == Protocol::Udp
+    }
+
+    pub(super) fn ports(&self) -> &Ports {
+        &self.network.ports
+    }
+
+    pub(super) const fn quirks(&self) -> &Quirks {
+        &self.quirks
     }
 
     pub(super) const fn sessions(&self) -> &Sessions {
@@ -51,30 +100,93 @@ impl Server {
 
     /// It gave a usable answer after that time.
     pub(super) fn answered(&self, after: Duration) {
-        self.standing.answered(after);
         self.metrics.answered(after);
+        self.note(|standing, now| standing.answered(now, after));
     }
 
-    /// Another server, or this one again, had to be asked meanwhile.
-    pub(super) fn late(&self) {
-        self.standing.punish();
+    /// An attempt that began at `asked` is late: another one starts.
+    pub(super) fn late(&self, asked: Instant) {
         self.metrics.late();
+        self.note(|standing, _| standing.silent(asked.into_std()));
     }
 
-    /// An attempt failed.
-    pub(super) fn failed(&self, trouble: &Trouble) {
-        self.standing.punish();
+    /// An attempt that began at `asked` failed.
+    pub(super) fn failed(&self, asked: Instant, trouble: &Trouble) {
         match trouble {
-            Trouble::Rejected(_) => self.metrics.rejected(),
-            Trouble::Network(_) | Trouble::Closed => self.metrics.network_error(),
+            Trouble::Rejected(_) | Trouble::Useless(_) => {
+                self.metrics.rejected();
+                self.note(|standing, now| standing.rejected(now));
+            }
+            Trouble::Network(_) | Trouble::Closed => {
+                self.metrics.network_error();
+                self.note(|standing, _| standing.silent(asked.into_std()));
+            }
+            Trouble::Late => self.late(asked),
         }
+    }
+
+    pub(super) fn health(&self, now: Instant) -> Health {
+        self.lock().health(now.into_std())
+    }
+
+    /// Whether it is worth more than one try at a time.
+    pub(super) fn is_worth_haste(&self) -> bool {
+        self.health(Instant::now()) != Health::Dead
     }
 
     /// How long to wait for it before another attempt starts beside it, in the
     /// given round of asking everybody.
     pub(super) fn patience(&self, round: u32) -> Duration {
-        let usual = 3 * self.standing.smoothed();
-        usual.clamp(PATIENCE_MIN, PATIENCE_MAX) * 2_u32.pow(round.min(4))
+        let usual = self.lock().patience();
+        (usual * 2_u32.pow(round.min(ROUNDS))).min(PATIENCE_MAX)
+    }
+
+    /// When it may be probed.
+    pub(super) fn probe_due(&self, now: Instant) -> Instant {
+        self.lock().probe_due(now.into_std()).into()
+    }
+
+    /// Whether it may be probed now; then the right is used up for the interval.
+    pub(super) fn take_probe(&self, now: Instant) -> bool {
+        let (mut standing, now) = (self.lock(), now.into_std());
+        let due = standing.probe_due(now) <= now;
+        if due {
+            standing.probed(now);
+        }
+        due
+    }
+
+    /// Has a probe carried out even when nobody waits for its answer any more.
+    /// Each must end soon.
+    pub(super) fn probe(&self, probe: impl Future<Output = ()> + Send + 'static) {
+        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        while probes.try_join_next().is_some() {}
+        probes.spawn(probe);
+    }
+
+    /// Changes the standing, and tells the world when that changes the health.
+    fn note(&self, change: impl FnOnce(&mut Standing, std::time::Instant)) {
+        let now = Instant::now().into_std();
+        let health = {
+            let mut standing = self.lock();
+            change(&mut standing, now);
+            standing.health(now)
+        };
+        let before = self.told.swap(health as u8, Relaxed);
+        if before == health as u8 {
+            return;
+        }
+        self.metrics.health(health != Health::Dead);
+        if health == Health::Dead {
+            warn!(server = %self, "a server does not answer: asking it once a second");
+        } else if before == Health::Dead as u8 {
+            info!(server = %self, "a server answers again");
+            self.network.revived.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,69 +202,50 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Puts the fastest first. Those of which nothing is known come before it, and
-/// now and then chance decides: so a server that was slow is seen to be fast
-/// again. That costs little, for a late server does not keep the others waiting.
-pub(super) fn order(servers: &[Arc<Server>]) -> Vec<Arc<Server>> {
-    let mut order = servers.to_vec();
-    if order.len() > 1 {
-        order.shuffle(&mut rand::rng());
-        if !rand::random_ratio(1, EXPLORE) {
-            order.sort_by_key(|server| server.standing.smoothed());
-        }
-    }
-    order
+/// Who is to be asked: the good ones first, and among them the fastest. Those
+/// about as fast as the fastest come in any order, so that they share the work
+/// and nobody knows whom to forge; those never measured come last of the good
+/// ones, for somebody else's question will measure them.
+pub(super) fn order(servers: &[Arc<Server>], now: Instant) -> Vec<Arc<Server>> {
+    let mut order: Vec<_> = servers
+        .iter()
+        .map(|server| {
+            let standing = server.lock();
+            let rank = (standing.health(now.into_std()), standing.smoothed());
+            drop(standing);
+            (rank, Arc::clone(server))
+        })
+        .collect();
+    order.shuffle(&mut rand::rng());
+    let fastest = order
+        .iter()
+        .filter(|((health, _), _)| *health == Health::Good)
+        .filter_map(|((_, smoothed), _)| *smoothed)
+        .min();
+    let about_as_fast = fastest.map(|fastest| (2 * fastest).max(fastest + BAND));
+    order.sort_by_key(|((health, smoothed), _)| {
+        let smoothed = smoothed.unwrap_or(Duration::MAX);
+        let leading = about_as_fast.is_some_and(|limit| smoothed <= limit);
+        (*health, if leading { Duration::ZERO } else { smoothed })
+    });
+    order.into_iter().map(|(_, server)| server).collect()
 }
 
-/// The smoothed time that a server takes (RFC 6298 §2 in integers), doubled by
-/// each failure. Zero: nothing is known.
-#[derive(Debug, Default)]
-struct Standing {
-    micros: AtomicU32,
-}
-
-impl Standing {
-    fn smoothed(&self) -> Duration {
-        Duration::from_micros(self.micros.load(Ordering::Relaxed).into())
-    }
-
-    fn answered(&self, after: Duration) {
-        let sample = u32::try_from(after.as_micros()).unwrap_or(u32::MAX);
-        self.update(|micros| match micros {
-            0 => sample.max(1),
-            // A punished server that answers is forgiven at once.
-            _ if micros > sample.saturating_mul(8) => sample.max(1),
-            _ => micros - micros / 8 + sample / 8,
-        });
-    }
-
-    fn punish(&self) {
-        self.update(|micros| micros.max(PUNISHED_FROM).saturating_mul(2).min(PUNISHED_TO));
-    }
-
-    fn update(&self, next: impl Fn(u32) -> u32) {
-        // Two updates at once may lose one of them: it is an estimate.
-        let micros = self.micros.load(Ordering::Relaxed);
-        self.micros.store(next(micros), Ordering::Relaxed);
-    }
-}
-
-/// A healthy server of a data centre answers within milliseconds; one across the
-/// world within a quarter of a second.
-const PATIENCE_MIN: Duration = Duration::from_millis(300);
-const PATIENCE_MAX: Duration = Duration::from_millis(800);
-/// One question in so many goes to whom chance says.
-const EXPLORE: u32 = 20;
-const PUNISHED_FROM: u32 = 100_000;
-const PUNISHED_TO: u32 = 3_200_000;
+/// Servers are about as fast when one takes no longer than twice the other's
+/// time, or so much more.
+const BAND: Duration = Duration::from_millis(2);
+/// Patience doubles so often.
+const ROUNDS: u32 = 4;
+const PATIENCE_MAX: Duration = Duration::from_millis(1_500);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn servers() -> Vec<Arc<Server>> {
+        let network = Network::new(Authorities::none());
         ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
-            .map(|address| Arc::new(Server::new(address.parse().unwrap())))
+            .map(|address| Arc::new(Server::new(address.parse().unwrap(), &network)))
             .into()
     }
 
@@ -160,7 +253,7 @@ mod tests {
     fn firsts(servers: &[Arc<Server>]) -> Vec<usize> {
         let mut counts = vec![0; servers.len()];
         for _ in 0..1_000 {
-            let first = Arc::clone(&order(servers)[0]);
+            let first = Arc::clone(&order(servers, Instant::now())[0]);
             let at = servers
                 .iter()
                 .position(|server| Arc::ptr_eq(server, &first));
@@ -169,38 +262,53 @@ mod tests {
         counts
     }
 
-    #[test]
-    fn the_fastest_is_asked_first_and_the_others_sometimes() {
+    #[tokio::test]
+    async fn the_fastest_and_those_about_as_fast_are_asked_first() {
         let servers = servers();
-        for (at, server) in servers.iter().enumerate() {
-            server.answered(Duration::from_millis(10 * (at as u64 + 1)));
+        for (server, millis) in servers.iter().zip([10, 15, 40]) {
+            server.answered(Duration::from_millis(millis));
         }
         let counts = firsts(&servers);
-        assert!(counts[0] > 900, "{counts:?}");
-        assert!(counts[1] > 0 && counts[2] > 0, "{counts:?}");
+        assert!(counts[0] > 400 && counts[1] > 400, "{counts:?}");
+        assert_eq!(counts[2], 0);
     }
 
-    #[test]
-    fn a_server_that_fails_goes_behind_and_comes_back_when_it_answers() {
+    #[tokio::test]
+    async fn a_server_that_was_never_measured_keeps_nobody_waiting() {
+        let servers = servers();
+        let counts = firsts(&servers);
+        assert!(counts.iter().all(|count| *count > 200), "{counts:?}");
+        servers[1].answered(Duration::from_millis(100));
+        assert_eq!(firsts(&servers), [0, 1_000, 0]);
+        assert!(
+            servers[0].take_probe(Instant::now()),
+            "it is measured beside"
+        );
+        assert!(
+            !servers[1].take_probe(Instant::now()),
+            "and this one is known"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_fails_goes_behind_and_comes_back_when_it_answers() {
         let servers = servers();
         for server in &servers {
             server.answered(Duration::from_millis(10));
         }
-        servers[0].late();
-        assert!(firsts(&servers)[0] < 100);
+        let asked = Instant::now();
+        servers[0].late(asked);
+        assert_eq!(firsts(&servers)[0], 0);
+        assert!(servers[0].take_probe(asked) && !servers[0].take_probe(asked));
         servers[0].answered(Duration::from_millis(5));
-        assert!(firsts(&servers)[0] > 500);
+        assert!(firsts(&servers)[0] > 250);
     }
 
-    #[test]
-    fn patience_grows_by_rounds_from_what_is_usual() {
-        let server = Server::new("192.0.2.1".parse().unwrap());
-        assert_eq!(server.patience(0), PATIENCE_MIN);
-        assert_eq!(server.patience(1), 2 * PATIENCE_MIN);
-        server.answered(Duration::from_millis(200));
-        assert_eq!(server.patience(0), Duration::from_millis(600));
-        server.late();
-        server.late();
-        assert_eq!(server.patience(0), PATIENCE_MAX);
+    #[tokio::test]
+    async fn patience_grows_by_rounds() {
+        let server = Arc::clone(&servers()[0]);
+        let patience = server.patience(0);
+        assert_eq!(server.patience(1), 2 * patience);
+        assert_eq!(server.patience(9), PATIENCE_MAX);
     }
 }

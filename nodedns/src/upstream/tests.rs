@@ -14,10 +14,12 @@ use tokio::time::Instant;
 
 use crate::cache::key::Key;
 use crate::config::{Forward, Protocol};
-use crate::upstream::pool::Server;
-use crate::upstream::{Failure, Trouble, Upstream};
+use crate::upstream::Upstream;
+use crate::upstream::failure::{Failure, Trouble};
+use crate::upstream::pool::{Network, Server};
+use crate::upstream::tls::Authorities;
 use crate::wire::name::Name;
-use crate::wire::record::tests::a;
+use crate::wire::record::tests::{a, ns};
 use crate::wire::{Rcode, flag, put_u16, u16_at};
 
 /// A server, and what it counted.
@@ -102,7 +104,7 @@ impl Peer {
     }
 
     fn upstream(&self, protocol: Protocol) -> Upstream {
-        upstream(&[self], protocol)
+        upstream(&[self], &protocol)
     }
 
     fn asked(&self) -> usize {
@@ -110,17 +112,23 @@ impl Peer {
     }
 }
 
-fn upstream(peers: &[&Peer], protocol: Protocol) -> Upstream {
+fn network() -> Arc<Network> {
+    Network::new(Authorities::none())
+}
+
+fn upstream(peers: &[&Peer], protocol: &Protocol) -> Upstream {
+    let network = network();
     let servers = peers.iter().enumerate().map(|(at, peer)| {
-        let server = Server::new(Forward {
-            protocol,
+        let forward = Forward {
+            protocol: protocol.clone(),
             address: peer.address,
-        });
+        };
+        let server = Server::new(forward, &network);
         // The order in which they are named is the order in which they are asked.
         server.answered(Duration::from_millis(1 + 20 * at as u64));
         Arc::new(server)
     });
-    Upstream::new(Name::root(), servers.collect())
+    Upstream::new(Name::root(), servers.collect(), true, Arc::clone(&network))
 }
 
 fn key() -> Key {
@@ -139,6 +147,7 @@ async fn ask_within(upstream: &Upstream, patience: Duration) -> Result<Rcode, Fa
 fn reply(packet: &[u8], change: impl FnOnce(&mut Message)) -> Vec<u8> {
     let mut message = Message::from_vec(packet).unwrap();
     message.metadata.message_type = MessageType::Response;
+    message.metadata.recursion_available = true;
     message.edns = None;
     change(&mut message);
     message.to_vec().unwrap()
@@ -249,6 +258,130 @@ async fn a_server_that_does_not_know_edns_is_asked_without() {
 }
 
 #[tokio::test]
+async fn that_a_server_refuses_edns_is_remembered() {
+    let peer = Peer::start(
+        |packet, number| match u16_at(packet, 10) {
+            Some(0) => good(packet, number),
+            _ => code(packet, ResponseCode::NotImp),
+        },
+        no_tcp,
+    )
+    .await;
+    let upstream = peer.upstream(Protocol::Udp);
+    for _ in 0..10 {
+        assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
+    }
+    assert_eq!(peer.asked(), 11);
+}
+
+#[tokio::test]
+async fn a_server_that_drops_what_has_edns_is_asked_without() {
+    let peer = Peer::start(
+        |packet, number| match u16_at(packet, 10) {
+            Some(0) => good(packet, number),
+            _ => Vec::new(),
+        },
+        no_tcp,
+    )
+    .await;
+    let upstream = peer.upstream(Protocol::Udp);
+    for _ in 0..10 {
+        assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
+    }
+    // Three times it was asked with, and then without; then it is known.
+    assert_eq!(peer.asked(), 13);
+}
+
+fn in_lower_case(packet: &[u8], number: usize) -> Vec<Vec<u8>> {
+    let mut reply = good(packet, number);
+    reply[0][12..].make_ascii_lowercase();
+    reply
+}
+
+#[tokio::test]
+async fn that_a_server_changes_the_case_is_remembered_once_it_is_sure() {
+    for tcp in [|_| Line::Serve(in_lower_case), no_tcp] {
+        let peer = Peer::start(in_lower_case, tcp).await;
+        let upstream = peer.upstream(Protocol::Udp);
+        assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
+        assert!(peer.connections.load(Relaxed) >= 1, "it was asked over TCP");
+        let before = peer.asked();
+        for _ in 0..10 {
+            assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
+        }
+        assert_eq!(peer.asked() - before, 10);
+    }
+}
+
+#[tokio::test]
+async fn a_guess_in_another_case_does_not_end_the_wait() {
+    let peer = Peer::start(
+        |packet, number| {
+            let truth = good(packet, number).remove(0);
+            let mut guess = code(packet, ResponseCode::NXDomain).remove(0);
+            guess[12..].make_ascii_lowercase();
+            let mut bare = packet[..12].to_vec();
+            put_u16(&mut bare, 2, flag::QR | Rcode::REFUSED.0);
+            bare[4..].fill(0);
+            vec![guess, bare, truth]
+        },
+        no_tcp,
+    )
+    .await;
+    let upstream = peer.upstream(Protocol::Udp);
+    for _ in 0..10 {
+        assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refers_elsewhere_gives_its_turn_to_the_next() {
+    let lame = Peer::start(
+        |packet, _| {
+            vec![reply(packet, |message| {
+                message.add_authority(ns("example.", 60, "ns.example."));
+            })]
+        },
+        no_tcp,
+    )
+    .await;
+    let fine = Peer::start(good, no_tcp).await;
+    let upstream = upstream(&[&lame, &fine], &Protocol::Udp);
+    for _ in 0..10 {
+        assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
+    }
+    assert!(lame.asked() >= 1 && fine.asked() == 10);
+}
+
+#[tokio::test]
+async fn a_question_that_waits_for_the_dead_is_answered_when_one_is_back() {
+    let peer = Peer::start(
+        |packet, number| match number {
+            0..4 => Vec::new(),
+            _ => good(packet, number),
+        },
+        no_tcp,
+    )
+    .await;
+    let upstream = Arc::new(peer.upstream(Protocol::Udp));
+    let mut asking = JoinSet::new();
+    for letter in b'a'..=b'z' {
+        let upstream = Arc::clone(&upstream);
+        asking.spawn(async move {
+            // So that all but the first find a server that is known to be dead.
+            tokio::time::sleep(Duration::from_millis(u64::from(letter - b'a') * 30)).await;
+            let key = Key::new(&[1, letter, 0], 1, false, false);
+            upstream
+                .ask(&key, Instant::now() + Duration::from_secs(4))
+                .await
+        });
+    }
+    while let Some(done) = asking.join_next().await {
+        assert!(done.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_answer_gives_its_turn_to_the_next_at_once() {
     for code_of_first in [
         |packet: &[u8], _| code(packet, ResponseCode::ServFail),
@@ -256,7 +389,7 @@ async fn a_server_that_cannot_answer_gives_its_turn_to_the_next_at_once() {
     ] {
         let bad = Peer::start(code_of_first, no_tcp).await;
         let fine = Peer::start(good, no_tcp).await;
-        let upstream = upstream(&[&bad, &fine], Protocol::Udp);
+        let upstream = upstream(&[&bad, &fine], &Protocol::Udp);
         let began = Instant::now();
         for _ in 0..20 {
             assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
@@ -289,7 +422,7 @@ async fn when_every_server_cannot_answer_the_code_of_the_last_is_told() {
 async fn beside_a_silent_server_the_next_is_asked() {
     let dead = Peer::start(silent, no_tcp).await;
     let fine = Peer::start(good, no_tcp).await;
-    let upstream = upstream(&[&dead, &fine], Protocol::Udp);
+    let upstream = upstream(&[&dead, &fine], &Protocol::Udp);
     let began = Instant::now();
     for _ in 0..10 {
         assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
@@ -309,7 +442,7 @@ async fn a_late_answer_still_counts() {
         no_tcp,
     )
     .await;
-    let upstream = upstream(&[&slow, &peer], Protocol::Udp);
+    let upstream = upstream(&[&slow, &peer], &Protocol::Udp);
     assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
 }
 
@@ -411,8 +544,9 @@ async fn a_port_nobody_listens_on_is_told_as_such() {
     let address = gone.local_addr().unwrap();
     drop(gone);
     for protocol in [Protocol::Udp, Protocol::Tcp] {
-        let server = Arc::new(Server::new(Forward { protocol, address }));
-        let upstream = Upstream::new(Name::root(), vec![server]);
+        let network = network();
+        let server = Arc::new(Server::new(Forward { protocol, address }, &network));
+        let upstream = Upstream::new(Name::root(), vec![server], true, network);
         let failure = ask_within(&upstream, Duration::from_millis(500)).await;
         let text = failure.unwrap_err().to_string();
         assert!(text.contains("refused"), "{text}");

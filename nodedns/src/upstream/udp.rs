@@ -1,13 +1,13 @@
 //! A question in a datagram, from a port of its own.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tokio::net::UdpSocket;
 
 use crate::upstream::accept::{Belief, believe};
 use crate::upstream::pool::Server;
 use crate::upstream::query::Sent;
+use crate::wire::Rcode;
 use crate::wire::response::Response;
 
 /// What a datagram brought.
@@ -15,38 +15,87 @@ use crate::wire::response::Response;
 pub(super) enum Reply {
     /// A whole response.
     Whole(Response),
-    /// The response was cut, or may be forged: TCP tells.
-    AskOverTcp,
+    /// The response was cut.
+    Cut,
+    /// A response, but the case of the name is not as sent: the server does not
+    /// keep it, or somebody has guessed the rest.
+    OtherCase,
+    /// An error with nothing but a header: the server cannot read the question,
+    /// or somebody has guessed the ID.
+    Bare(Rcode),
 }
 
-/// Sends the question from a fresh socket, whose port the kernel draws from all
-/// that it has (RFC 5452 §9.2), and waits for the reply, without end: the caller
-/// has the deadline. Connecting the socket leaves packets from elsewhere out, and
-/// lets "port unreachable" through. Cancel safe.
-///
-/// # Errors
-/// Those of the socket.
-pub(super) async fn ask(server: &Server, sent: &Sent) -> io::Result<Reply> {
-    let address = server.forward().address;
-    let any: IpAddr = if address.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(address).await?;
-    socket.send(sent.wire()).await?;
-    let mut buffer = [0; BUFFER];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        match believe(sent, &buffer[..length]) {
-            Belief::Ours(response) if response.is_truncated() => return Ok(Reply::AskOverTcp),
-            Belief::Ours(response) => return Ok(Reply::Whole(response)),
-            Belief::OtherCase(_) | Belief::Bare(_) => {
-                server.metrics().ignored.increment(1);
-                return Ok(Reply::AskOverTcp);
+/// A question on its way.
+#[derive(Debug)]
+pub(super) struct Exchange<'a> {
+    server: &'a Server,
+    sent: &'a Sent,
+    socket: UdpSocket,
+}
+
+impl<'a> Exchange<'a> {
+    /// Sends the question from a socket whose port is drawn for it. Connecting
+    /// the socket leaves packets from elsewhere out, and lets "port unreachable"
+    /// through.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(super) async fn begin(server: &'a Server, sent: &'a Sent) -> io::Result<Self> {
+        let address = server.forward().address;
+        let socket = server.ports().socket_for(address)?;
+        socket.connect(address).await?;
+        socket.send(sent.wire()).await?;
+        Ok(Self {
+            server,
+            sent,
+            socket,
+        })
+    }
+
+    /// The next packet that may be the reply, waited for without end: the caller
+    /// has the deadline. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(super) async fn reply(&self) -> io::Result<Reply> {
+        let address = self.server.forward().address;
+        let mut buffer = [0; BUFFER];
+        loop {
+            let (length, from) = self.socket.recv_from(&mut buffer).await?;
+            // What came before the socket was connected may be from anywhere.
+            let is_from_there = from.ip() == address.ip() && from.port() == address.port();
+            let belief = if is_from_there {
+                believe(self.sent, &buffer[..length])
+            } else {
+                Belief::NotOurs
+            };
+            let ignored = &self.server.metrics().ignored;
+            match belief {
+                Belief::Ours(response) if response.is_truncated() => return Ok(Reply::Cut),
+                Belief::Ours(response) => return Ok(Reply::Whole(response)),
+                Belief::OtherCase(_) => {
+                    ignored.increment(1);
+                    return Ok(Reply::OtherCase);
+                }
+                Belief::Bare(rcode) => {
+                    ignored.increment(1);
+                    return Ok(Reply::Bare(rcode));
+                }
+                Belief::NotOurs => ignored.increment(1),
             }
-            Belief::NotOurs => server.metrics().ignored.increment(1),
+        }
+    }
+
+    /// The next packet that is the reply beyond doubt. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(super) async fn sure_reply(&self) -> io::Result<Reply> {
+        loop {
+            match self.reply().await? {
+                Reply::OtherCase | Reply::Bare(_) => {}
+                sure => return Ok(sure),
+            }
         }
     }
 }

@@ -126,7 +126,7 @@ const SECTIONS: [(Section, usize); 3] = [
 pub(crate) mod tests {
     use super::*;
     use hickory_proto::op::{Message, MessageType, OpCode, Query};
-    use hickory_proto::rr::rdata::{A, CNAME, SOA};
+    use hickory_proto::rr::rdata::{A, CNAME, NS, SOA};
     use hickory_proto::rr::{Name, RData, Record as HickoryRecord, RecordType};
     use proptest::prelude::*;
 
@@ -148,6 +148,10 @@ pub(crate) mod tests {
 
     pub(crate) fn cname(owner: &str, ttl: u32, target: &str) -> HickoryRecord {
         HickoryRecord::from_rdata(name(owner), ttl, RData::CNAME(CNAME(name(target))))
+    }
+
+    pub(crate) fn ns(owner: &str, ttl: u32, server: &str) -> HickoryRecord {
+        HickoryRecord::from_rdata(name(owner), ttl, RData::NS(NS(name(server))))
     }
 
     pub(crate) fn soa(owner: &str, ttl: u32, minimum: u32) -> HickoryRecord {

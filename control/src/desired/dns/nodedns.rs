@@ -21,11 +21,11 @@ pub(super) fn render(cluster: &Cluster, cluster_dns: IpAddr, upstreams: &[IpAddr
         .map(|name| Zone {
             // The world has nothing signed to say about a cluster's names.
             validate: Some(false),
-            ..zone(&name, Protocol::Tcp, &[cluster_dns])
+            ..zone(&name, &Protocol::Tcp, &[cluster_dns])
         })
         .collect();
     if !upstreams.is_empty() {
-        zones.push(zone(".", Protocol::Udp, upstreams));
+        zones.push(zone(".", &Protocol::Udp, upstreams));
     }
     let file = File {
         listen: vec![
@@ -35,6 +35,7 @@ pub(super) fn render(cluster: &Cluster, cluster_dns: IpAddr, upstreams: &[IpAddr
         admin: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), ADMIN_PORT),
         workers: 1,
         zones,
+        ca_file: None,
         cache: Cache::default(),
         validation: Mode::Enforce,
         trust_anchors: TrustAnchors::default(),
@@ -45,16 +46,15 @@ pub(super) fn render(cluster: &Cluster, cluster_dns: IpAddr, upstreams: &[IpAddr
     format!("# Written by control from cluster.yml; changes here are undone.\n{yaml}")
 }
 
-fn zone(name: &str, protocol: Protocol, servers: &[IpAddr]) -> Zone {
+fn zone(name: &str, protocol: &Protocol, servers: &[IpAddr]) -> Zone {
     let forward = |&server: &IpAddr| Forward {
-        protocol,
+        protocol: protocol.clone(),
         address: SocketAddr::new(server, DNS_PORT),
     };
-    Zone {
-        name: Name::from_text(name).expect("a checked domain, or a reverse zone of ours"),
-        forward: servers.iter().map(forward).collect(),
-        validate: None,
-    }
+    Zone::forwarded(
+        Name::from_text(name).expect("a checked domain, or a reverse zone of ours"),
+        servers.iter().map(forward).collect(),
+    )
 }
 
 const DNS_PORT: u16 = 53;

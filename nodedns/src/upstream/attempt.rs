@@ -1,0 +1,278 @@
+//! One server, asked once: in the best way that it understands.
+//!
+//! ```text
+//! UDP ─► whole ──────────────────────────────► usable? ─► answer
+//!    ├─► cut ────────────────────────► stream ───┘
+//!    ├─► FORMERR, NOTIMP, BADVERS ───► UDP without EDNS
+//!    └─► other case, header alone ───► stream; is there none: UDP, plainer
+//! ```
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::cache::key::Key;
+use crate::upstream::failure::Trouble;
+use crate::upstream::pool::Server;
+use crate::upstream::query::{Form, Sent};
+use crate::upstream::sessions::Tried;
+use crate::upstream::udp::{Exchange, Reply};
+use crate::wire::record::Section;
+use crate::wire::response::Response;
+use crate::wire::{Rcode, flag, rtype, u16_at};
+
+/// What is asked, and how the zone wants it asked.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) key: Key,
+    /// Whether the server is to recurse.
+    pub(super) recursion: bool,
+    /// The server was asked already, and has said nothing yet.
+    pub(super) again: bool,
+    /// The connections on which it was asked.
+    pub(super) tried: Tried,
+}
+
+/// Asks `server`, and waits without end: the caller has the deadline. Cancel safe.
+///
+/// # Errors
+/// See [`Trouble`].
+pub(super) async fn attempt(server: &Server, ask: &Ask) -> Result<Response, Trouble> {
+    let quirks = server.quirks();
+    let form = Form {
+        // Without EDNS there are no signatures, so where they are wanted silence is borne.
+        edns: quirks.edns(ask.again && server.is_asked_over_udp() && !ask.key.dnssec_ok()),
+        // On a connection nobody has to be kept from guessing.
+        mix_case: server.is_asked_over_udp() && quirks.keeps_case(),
+        recursion: ask.recursion,
+    };
+    let response = if server.is_asked_over_udp() {
+        over_udp(server, ask, form).await?
+    } else {
+        over_stream(server, ask, form).await?
+    };
+    usable(response, ask.recursion)
+}
+
+async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<Response, Trouble> {
+    let sent = Sent::new(&ask.key, form);
+    let exchange = Exchange::begin(server, &sent).await?;
+    let reply = match exchange.reply().await? {
+        // Whoever sent that must not end the wait for the reply.
+        Reply::OtherCase => tokio::select! {
+            Ok(response) = doubted(server, ask, form, form.edns) => return Ok(response),
+            reply = exchange.sure_reply() => reply?,
+        },
+        Reply::Bare(_) => tokio::select! {
+            Ok(response) = doubted(server, ask, form, false) => return Ok(response),
+            reply = exchange.sure_reply() => reply?,
+        },
+        sure => sure,
+    };
+    let Reply::Whole(response) = reply else {
+        return over_stream(server, ask, form).await;
+    };
+    if form.edns && lacks_edns(response.rcode()) {
+        let plain = Form {
+            edns: false,
+            ..form
+        };
+        let response = plain_udp(server, &Sent::new(&ask.key, plain)).await?;
+        if !lacks_edns(response.rcode()) {
+            server.quirks().refused_edns();
+        }
+        return Ok(response);
+    }
+    if form.edns {
+        server.quirks().answered_edns();
+    } else if ask.again {
+        server.quirks().answered_plain();
+    }
+    Ok(response)
+}
+
+/// What came may be forged. Over a connection nobody can forge; a server that
+/// speaks UDP only is asked again in a form that it should understand.
+async fn doubted(server: &Server, ask: &Ask, form: Form, edns: bool) -> Result<Response, Trouble> {
+    if let Ok(Ok(response)) = timeout(STREAM_PATIENCE, over_stream(server, ask, form)).await {
+        return Ok(response);
+    }
+    let plainer = Form {
+        edns,
+        mix_case: false,
+        ..form
+    };
+    let response = plain_udp(server, &Sent::new(&ask.key, plainer)).await?;
+    if form.mix_case && edns == form.edns {
+        server.quirks().lost_case();
+    } else if form.edns && !edns {
+        server.quirks().refused_edns();
+    }
+    Ok(response)
+}
+
+/// Asks over UDP in a form that leaves nothing to fall back from.
+async fn plain_udp(server: &Server, sent: &Sent) -> Result<Response, Trouble> {
+    let exchange = Exchange::begin(server, sent).await?;
+    match exchange.reply().await? {
+        Reply::Whole(response) => Ok(response),
+        Reply::Bare(rcode) => Err(Trouble::Rejected(rcode)),
+        Reply::Cut => Ok(server
+            .sessions()
+            .ask(sent.clone(), &Tried::default(), true)
+            .await?),
+        Reply::OtherCase => Err(Trouble::Useless(
+            "answers a question that was not asked: the case of its name is another",
+        )),
+    }
+}
+
+async fn over_stream(server: &Server, ask: &Ask, form: Form) -> Result<Response, Trouble> {
+    let eager = server.is_worth_haste();
+    let sent = Sent::new(&ask.key, form);
+    let outcome = server.sessions().ask(sent.clone(), &ask.tried, eager).await;
+    let refused = match &outcome {
+        Ok(response) => lacks_edns(response.rcode()),
+        Err(Trouble::Rejected(rcode)) => lacks_edns(*rcode),
+        Err(_) => false,
+    };
+    let response = if form.edns && refused {
+        let plain = Form {
+            edns: false,
+            ..form
+        };
+        let sent = Sent::new(&ask.key, plain);
+        let response = server.sessions().ask(sent, &ask.tried, eager).await?;
+        server.quirks().refused_edns();
+        response
+    } else {
+        outcome?
+    };
+    // Said on a connection, so it is true.
+    if form.mix_case && !sent.is_asked_by(&response) {
+        server.quirks().lost_case();
+    }
+    Ok(response)
+}
+
+/// RFC 6891 §7: what servers say that do not know OPT, or believe so.
+const fn lacks_edns(rcode: Rcode) -> bool {
+    matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS)
+}
+
+/// Whether the response answers at all, as far as that can be seen without
+/// knowing the truth.
+fn usable(response: Response, recursion: bool) -> Result<Response, Trouble> {
+    match response.rcode() {
+        Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN => {}
+        rcode => return Err(Trouble::Rejected(rcode)),
+    }
+    if response.is_truncated() {
+        return Err(Trouble::Useless("cuts its answers even over TCP"));
+    }
+    let flags = u16_at(response.wire(), 2).unwrap_or(0);
+    let authoritative = flags & flag::AA != 0;
+    if response.layout().section(Section::Answer).next().is_none() {
+        let mut authority = response.layout().section(Section::Authority);
+        if response.soa().is_none() && authority.any(|record| record.rtype == rtype::NS) {
+            return Err(Trouble::Useless(
+                "does not answer, but names other servers that may",
+            ));
+        }
+        if recursion && !authoritative && flags & flag::RA == 0 {
+            return Err(Trouble::Useless(
+                "does not resolve for others (RA is not set); its own zones are for `authoritative`",
+            ));
+        }
+    }
+    if !recursion && !authoritative {
+        return Err(Trouble::Useless(
+            "is not authoritative for the name (AA is not set)",
+        ));
+    }
+    Ok(response.in_lower_case())
+}
+
+/// A server that does not speak TCP, or a firewall before it, may say nothing.
+const STREAM_PATIENCE: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::record::tests::{a, ns, response, soa};
+    use hickory_proto::op::Message;
+
+    fn judge(recursion: bool, change: impl FnOnce(&mut Message)) -> Option<String> {
+        let wire = response(|message| {
+            message.metadata.recursion_available = true;
+            change(message);
+        });
+        let response = Response::parse(wire).unwrap();
+        usable(response, recursion)
+            .err()
+            .map(|trouble| trouble.to_string())
+    }
+
+    #[test]
+    fn answers_and_denials_are_usable() {
+        assert_eq!(
+            judge(true, |message| {
+                message.add_answer(a("www.example.", 60, 1));
+            }),
+            None
+        );
+        assert_eq!(
+            judge(true, |message| {
+                message.add_authority(soa("example.", 60, 5));
+            }),
+            None
+        );
+        // Not every forwarder adds an SOA.
+        assert_eq!(judge(true, |_| {}), None);
+    }
+
+    #[test]
+    fn a_referral_is_no_answer() {
+        let said = judge(true, |message| {
+            message.add_authority(ns("example.", 60, "ns.example."));
+        });
+        assert!(said.unwrap().contains("names other servers"));
+    }
+
+    #[test]
+    fn who_does_not_recurse_cannot_deny() {
+        let said = judge(true, |message| {
+            message.metadata.recursion_available = false;
+        });
+        assert!(said.unwrap().contains("RA is not set"));
+        assert_eq!(
+            judge(true, |message| {
+                message.metadata.recursion_available = false;
+                message.metadata.authoritative = true;
+            }),
+            None
+        );
+    }
+
+    #[test]
+    fn who_is_asked_without_recursion_must_be_authoritative() {
+        let answer = |authoritative| {
+            move |message: &mut Message| {
+                message.metadata.authoritative = authoritative;
+                message.add_answer(a("www.example.", 60, 1));
+            }
+        };
+        assert_eq!(judge(false, answer(true)), None);
+        assert!(
+            judge(false, answer(false))
+                .unwrap()
+                .contains("AA is not set")
+        );
+    }
+
+    #[test]
+    fn a_cut_answer_is_none() {
+        let said = judge(true, |message| message.metadata.truncation = true);
+        assert!(said.unwrap().contains("cuts"));
+    }
+}
