@@ -32,6 +32,7 @@ use crate::{
     config::{Discovery, Listener, address::Address, listen::ListenAddress},
     decide::{ListenerId, Snapshot, Source},
     director::{Change, Changes},
+    metrics,
 };
 
 /// The watches of all listeners that have discovery.
@@ -88,6 +89,10 @@ impl Discoveries {
                 }
             }
         }
+        // Those of listeners that are gone.
+        for running in before.into_values() {
+            running.end().await;
+        }
     }
 
     async fn start(&mut self, id: ListenerId, about: About) {
@@ -122,6 +127,7 @@ impl Running {
         self.task.abort();
         // An error is what says that it was ended.
         let _ = (&mut self.task).await;
+        metrics::watching(&self.about.name, false);
     }
 }
 

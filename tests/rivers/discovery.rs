@@ -464,4 +464,6 @@ async fn a_reload_adds_discovery_and_takes_it_away() {
     .await;
     assert!(rivers.knows(seed).await);
     exchange(&mut connection).await.unwrap();
+    let watching = rivers.admin.metric("rivers_discovery_watching", &[]).await;
+    assert!(watching < 0.5, "nobody watches any more");
 }
