@@ -1,19 +1,17 @@
 //! `rivers check`: whether the configuration is valid (it is, or we would not be here) and every upstream
-//! can be dialled from this host, now; where there is discovery, whether the cluster tells of further ones.
+//! can be dialled from this host, now, shows a good certificate and is ready; where there is discovery,
+//! whether the cluster tells of further ones.
 
-use std::{
-    io::Write as _,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
 use daemon::exit::Failure;
-use tokio::{runtime::Builder, task::JoinSet, time::timeout};
+use tokio::{runtime::Builder, task::JoinSet};
 
 use crate::{
     config::{Config, address::Address},
-    dial, discover,
+    discover,
+    probe::{self, Bundles},
 };
 
 /// Dials every upstream once, all at the same time, and prints a line for each.
@@ -41,23 +39,30 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     }
 }
 
-/// A line for each upstream, in the order of the configuration, and whether it was reached; after those of
-/// a listener one for its discovery.
+/// A line for each upstream, in the order of the configuration, and whether clients could be served there;
+/// after those of a listener one for its discovery.
 async fn dial_all(config: &Config) -> Vec<(String, bool)> {
-    let mut dials = JoinSet::new();
+    let mut bundles = Bundles::default();
+    let mut looks = JoinSet::new();
     for listener in &config.listeners {
+        let ca_file = listener.health.ca_file.as_deref();
+        let authorities = ca_file.map(|path| bundles.of(path).borrow().clone());
         for upstream in listener.upstreams.clone() {
-            let (place, name) = (dials.len(), listener.name.clone());
-            let (limit, keepalive) = (listener.dial_timeout, listener.keepalive);
-            dials.spawn(async move {
-                let (result, ok) = dial(&upstream, keepalive, limit).await;
-                (place, format!("{name} {upstream} {result}"), ok)
+            let (place, listener) = (looks.len(), listener.clone());
+            let authorities = authorities.clone();
+            looks.spawn(async move {
+                let looked = probe::look(&listener, &upstream, authorities).await;
+                let (words, ok) = match looked {
+                    Ok(words) => (words, true),
+                    Err(reason) => (format!("FAILED: {reason}"), false),
+                };
+                (place, format!("{} {upstream} {words}", listener.name), ok)
             });
         }
         if let Some(discovery) = listener.discovery.clone() {
-            let (place, name) = (dials.len(), listener.name.clone());
+            let (place, name) = (looks.len(), listener.name.clone());
             let servers = listener.upstreams.clone();
-            dials.spawn(async move {
+            looks.spawn(async move {
                 let (result, ok) = match discover::ask(&discovery, servers).await {
                     Ok(found) => (format!("names {}", list(&found)), !found.is_empty()),
                     Err(error) => (format!("FAILED: {error}"), false),
@@ -66,21 +71,9 @@ async fn dial_all(config: &Config) -> Vec<(String, bool)> {
             });
         }
     }
-    let mut lines = dials.join_all().await;
+    let mut lines = looks.join_all().await;
     lines.sort_by_key(|&(place, ..)| place);
     lines.into_iter().map(|(_, line, ok)| (line, ok)).collect()
-}
-
-/// What a dial gives, in words, and whether it connected.
-async fn dial(upstream: &Address, keepalive: Duration, limit: Duration) -> (String, bool) {
-    let started = Instant::now();
-    let outcome = timeout(limit, dial::tcp(upstream, keepalive, limit)).await;
-    let took = started.elapsed().as_secs_f64() * 1e3;
-    match outcome {
-        Ok(Ok(_)) => (format!("connected in {took:.1} ms"), true),
-        Ok(Err(error)) => (format!("FAILED: {}", dial::reason(&error)), false),
-        Err(_) => (format!("FAILED: no answer in {took:.0} ms"), false),
-    }
 }
 
 fn list(found: &[Address]) -> String {

@@ -19,7 +19,7 @@ use daemon::{
 };
 
 use crate::config::{
-    Config, Invalid,
+    Config, Invalid, Mode,
     address::Address,
     file::{self, AdminAddress},
     listen::ListenAddress,
@@ -135,7 +135,9 @@ struct Options {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["listen", "upstreams", "check_interval", "dial_timeout", "dial_keep_alive", "kubeconfig"]
+        conflicts_with_all = [
+            "listen", "upstreams", "check_interval", "ca_file", "health_mode", "dial_timeout", "dial_keep_alive", "kubeconfig"
+        ]
     )]
     config: Option<PathBuf>,
     /// Where clients connect to: IP:PORT, or :PORT for every address of this host
@@ -147,9 +149,15 @@ struct Options {
     /// Kubeconfig with which further API servers are found: the EndpointSlices of the Service `kubernetes`
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Time from one probe of an upstream to the next, 100ms to 5m [default: 1s]
+    /// Time from one question at /readyz to the next, 100ms to 5m [default: 10s, and a sign of life each 1s]
     #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
     check_interval: Option<Duration>,
+    /// PEM file of CA certificates; upstreams whose certificate does not verify get no client
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// What a probe asks an upstream [default: auto]
+    #[arg(long, value_name = "MODE", value_enum)]
+    health_mode: Option<Mode>,
     /// How long a client waits for some upstream to accept, 50ms to 5m [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
     dial_timeout: Option<Duration>,
@@ -182,6 +190,8 @@ impl Options {
         let by_flags = self.listen.is_some()
             || self.upstreams.is_some()
             || self.check_interval.is_some()
+            || self.ca_file.is_some()
+            || self.health_mode.is_some()
             || self.dial_timeout.is_some()
             || self.dial_keep_alive.is_some()
             || self.kubeconfig.is_some();
@@ -223,6 +233,7 @@ impl Options {
         let missing = |flag| Failure::usage(anyhow!("{flag} is missing; {EXAMPLE}"));
         let listener = file::Listener {
             name: None,
+            health: self.health(),
             listen: self.listen.ok_or_else(|| missing("--listen"))?,
             upstreams: self.upstreams.ok_or_else(|| missing("--upstreams"))?.0,
             discovery: self
@@ -233,12 +244,6 @@ impl Options {
             dial_keep_alive: self
                 .dial_keep_alive
                 .unwrap_or_else(file::default_dial_keep_alive),
-            health: self
-                .check_interval
-                .map_or_else(file::Health::default, |interval| file::Health {
-                    interval,
-                    ..file::Health::default()
-                }),
         };
         let file = file::File {
             listeners: vec![listener],
@@ -266,11 +271,29 @@ impl Options {
     }
 }
 
+impl Options {
+    /// CKE's `check-interval` is the one interval of all probes.
+    fn health(&self) -> file::Health {
+        let mut health = file::Health {
+            ca_file: self.ca_file.clone(),
+            mode: self.health_mode.unwrap_or_default(),
+            ..file::Health::default()
+        };
+        if let Some(interval) = self.check_interval {
+            health.interval = interval;
+            health.readyz_interval = interval;
+        }
+        health
+    }
+}
+
 /// `listeners[0].dial_timeout` was given as `--dial-timeout`.
 fn in_flags(invalid: &Invalid) -> Failure {
     let field = invalid.field.trim_start_matches("listeners[0].");
     let flag = match field {
-        "health.interval" => "check-interval".to_owned(),
+        "health.interval" | "health.readyz_interval" => "check-interval".to_owned(),
+        "health.ca_file" => "ca-file".to_owned(),
+        "health.mode" => "health-mode".to_owned(),
         field if field.starts_with("upstreams") => "upstreams".to_owned(),
         field => field.replace('_', "-"),
     };

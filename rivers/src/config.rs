@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod file;
+mod health;
 pub mod listen;
 
 use std::{
@@ -22,6 +23,8 @@ use daemon::{
 };
 use serde::Deserialize;
 
+pub(crate) use self::health::read_bundle;
+pub use self::health::{Health, Mode};
 use self::{
     address::{Address, Host},
     listen::ListenAddress,
@@ -99,32 +102,6 @@ pub enum Balance {
 impl Balance {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::LeastLoaded, Self::Random, Self::RoundRobin];
-}
-
-/// How upstreams are judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// Time from probe to probe; 100 ms to 5 min.
-    pub interval: Duration,
-    /// How long a probe may take; 50 ms to 1 min.
-    pub timeout: Duration,
-    /// Good probes in a row that bring back one that is down; at least 1.
-    pub rise: u32,
-    /// Bad probes in a row after which one is down; at least 1.
-    pub fall: u32,
-}
-
-impl Default for Health {
-    /// A server that hangs is down after 3 s at most: a second until the next probe, twice a second for
-    /// its time-out.
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            rise: 2,
-            fall: 2,
-        }
-    }
 }
 
 /// A value that makes no sense, and where it was written: `listeners[0].dial_timeout`.
@@ -230,22 +207,10 @@ impl Listener {
             }
         }
         let duration = |field: &str, value, range| between(&format!("{at}.{field}"), value, range);
-        let count = |field: &str, value: u32| match value {
-            1..=100 => Ok(value),
-            _ => Err(Invalid::new(
-                format!("{at}.{field}"),
-                "must be between 1 and 100",
-            )),
-        };
         Ok(Self {
             dial_timeout: duration("dial_timeout", file.dial_timeout, DIAL_TIMEOUT)?,
             keepalive: duration("dial_keep_alive", file.dial_keep_alive, KEEPALIVE)?,
-            health: Health {
-                interval: duration("health.interval", file.health.interval, INTERVAL)?,
-                timeout: duration("health.timeout", file.health.timeout, TIMEOUT)?,
-                rise: count("health.rise", file.health.rise)?,
-                fall: count("health.fall", file.health.fall)?,
-            },
+            health: Health::from_file(file.health, at)?,
             name,
             listen: file.listen,
             upstreams: file.upstreams,
@@ -318,8 +283,6 @@ const DIAL_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(5 * 60);
 /// The kernel counts the silence before a keepalive in whole seconds.
 const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
-const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(5 * 60);
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ pub mod choose;
 pub mod dial_plan;
 mod resolution;
 mod set;
+mod sever;
 mod traffic;
 mod upstream;
 
@@ -20,8 +21,9 @@ use rand::{SeedableRng, rngs::SmallRng};
 use self::set::{Ids, Member, Moves, Set};
 pub use self::{
     set::{Choice, Id, ListenerId, Source},
+    sever::SILENCE,
     traffic::{Entered, Traffic},
-    upstream::State,
+    upstream::{Ask, Finding, State},
 };
 use crate::config::{Health, address::Address};
 
@@ -36,12 +38,24 @@ pub struct Core {
 /// What happened to one upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A probe that [`Action::Probe`] asked for has ended.
-    ProbeEnded {
-        /// Whom it asked.
+    /// A probe that [`Action::Probe`] asked for has ended, or the connection that probes keep open has
+    /// something to say.
+    Found {
+        /// About whom.
         upstream: Id,
-        /// Whether the answer was good.
-        healthy: bool,
+        /// What.
+        finding: Finding,
+        /// Why it is not well, in words for people.
+        reason: Option<Arc<str>>,
+    },
+    /// A certificate has been verified with the listener's CA, or could not be.
+    Verified {
+        /// Whose certificate.
+        upstream: Id,
+        /// Where it was shown.
+        socket: SocketAddr,
+        /// Whether it is good.
+        is_verified: bool,
     },
     /// A client's dial failed, and not for want of something on this host.
     DialFailed {
@@ -60,12 +74,14 @@ pub enum Event {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Probe this upstream once, within its listener's `health.timeout`, and report the result.
+    /// Probe this upstream once, within its listener's `health.timeout`, and report what it found.
     Probe {
         /// Whose upstream it is.
         listener: ListenerId,
-        /// To be named in the result.
+        /// To be named in the event.
         upstream: Id,
+        /// What to ask.
+        ask: Ask,
         /// Whom to ask.
         address: Arc<Address>,
         /// Where it is; empty if its name was not found, which is a failure.
@@ -90,6 +106,25 @@ pub enum Action {
         from: State,
         /// The state from now on.
         to: State,
+        /// What was last said against it; `None` when it is well.
+        reason: Option<Arc<str>>,
+    },
+    /// It may be dialled from now on, or may not: the snapshot is out of date.
+    Trust {
+        /// Whose upstream it is.
+        listener: ListenerId,
+        /// Who.
+        address: Arc<Address>,
+        /// Whether it may be dialled.
+        is_trusted: bool,
+    },
+    /// Its established connections are to be closed, and its epoch has been raised: the snapshot is out of
+    /// date.
+    Severed {
+        /// Whose upstream it is.
+        listener: ListenerId,
+        /// Whose connections.
+        address: Arc<Address>,
     },
     /// It is dialled from now on: the snapshot is out of date.
     Joined {
@@ -153,10 +188,15 @@ impl Core {
         let set = self
             .sets
             .entry(listener)
-            .or_insert_with(|| Set::new(health));
+            .or_insert_with(|| Set::new(health.clone()));
+        let trusts_as_before = set.health.trusts_as(&health);
         set.health = health;
         for member in &mut set.members {
-            member.upstream.retime(now, &health);
+            member.upstream.retime(now, &set.health);
+            if !trusts_as_before {
+                member.verified.clear();
+                member.upstream.probe_soon(now, &set.health, &mut self.rng);
+            }
         }
         self.replace(listener, Source::Seeds, seeds, now)
     }
@@ -198,17 +238,35 @@ impl Core {
 
     /// Takes one fact. An id of an upstream that is gone is ignored.
     pub fn handle(&mut self, event: &Event, now: Instant) -> Vec<Action> {
-        let (Event::ProbeEnded { upstream, .. }
+        let (Event::Found { upstream, .. }
+        | Event::Verified { upstream, .. }
         | Event::DialFailed { upstream }
         | Event::Resolved { upstream, .. }) = event;
-        self.update(|member, health, rng| {
+        self.update(now, |member, health, rng| {
             if member.id == *upstream {
                 match event {
-                    Event::ProbeEnded { healthy, .. } => {
-                        member.upstream.probe_ended(now, *healthy, health, rng);
-                        if !healthy {
+                    Event::Found {
+                        finding, reason, ..
+                    } => {
+                        member.upstream.found(*finding, now, health, rng);
+                        match finding {
+                            Finding::Ready => member.reason = None,
+                            // It takes no word about readiness back.
+                            Finding::Alive if member.upstream.state() != State::Up => {}
+                            Finding::Alive => member.reason = None,
+                            _ => member.reason.clone_from(reason),
+                        }
+                        if matches!(finding, Finding::Silent | Finding::Failed) {
                             member.resolution.doubt(now);
                         }
+                    }
+                    Event::Verified {
+                        socket,
+                        is_verified,
+                        ..
+                    } => {
+                        member.verified(*socket, *is_verified);
+                        member.upstream.probe_soon(now, health, rng);
                     }
                     Event::DialFailed { .. } => {
                         member.upstream.dial_failed(now, health);
@@ -216,6 +274,7 @@ impl Core {
                     }
                     Event::Resolved { sockets, .. } => {
                         member.resolution.ended(now, sockets.clone());
+                        member.forget_old_sockets();
                     }
                 }
             }
@@ -225,9 +284,13 @@ impl Core {
 
     /// Lets time pass: gives out the probes and lookups that are due.
     pub fn tick(&mut self, now: Instant) -> Vec<Action> {
-        self.update(|member, health, rng| Due {
+        self.update(now, |member, health, rng| Due {
             lookup: member.resolution.tick(now),
-            probe: member.resolution.is_settled() && member.upstream.tick(now, health, rng),
+            probe: member
+                .resolution
+                .is_settled()
+                .then(|| member.upstream.tick(now, health, rng))
+                .flatten(),
         })
     }
 
@@ -235,7 +298,8 @@ impl Core {
     #[must_use]
     pub fn wake(&self) -> Option<Instant> {
         let members = self.sets.values().flat_map(|set| &set.members);
-        members.flat_map(Member::wakes).min()
+        let severings = self.sets.values().filter_map(Set::sever_at);
+        members.flat_map(Member::wakes).chain(severings).min()
     }
 
     /// What connections choose from now.
@@ -250,12 +314,14 @@ impl Core {
     /// Does `step` to every upstream. The actions are the changes that it made, and what it asks for.
     fn update(
         &mut self,
+        now: Instant,
         mut step: impl FnMut(&mut Member, &Health, &mut SmallRng) -> Due,
     ) -> Vec<Action> {
         let mut actions = Vec::new();
         for (&listener, set) in &mut self.sets {
             for member in &mut set.members {
                 let from = member.upstream.state();
+                let was_trusted = member.is_trusted(&set.health);
                 let place = Arc::clone(member.resolution.sockets());
                 let due = step(member, &set.health, &mut self.rng);
                 let address = &member.address;
@@ -274,6 +340,15 @@ impl Core {
                         address: Arc::clone(address),
                         from,
                         to,
+                        reason: member.reason.clone(),
+                    });
+                }
+                let is_trusted = member.is_trusted(&set.health);
+                if was_trusted != is_trusted {
+                    actions.push(Action::Trust {
+                        listener,
+                        address: Arc::clone(address),
+                        is_trusted,
                     });
                 }
                 if due.lookup {
@@ -283,15 +358,18 @@ impl Core {
                         address: Arc::clone(address),
                     });
                 }
-                if due.probe {
+                if let Some(ask) = due.probe {
                     actions.push(Action::Probe {
                         listener,
                         upstream: member.id,
+                        ask,
                         address: Arc::clone(address),
                         sockets: Arc::clone(sockets),
                     });
                 }
             }
+            let severed = set.sever(now).into_iter();
+            actions.extend(severed.map(|address| Action::Severed { listener, address }));
         }
         actions
     }
@@ -301,7 +379,7 @@ impl Core {
 #[derive(Clone, Copy, Debug, Default)]
 struct Due {
     lookup: bool,
-    probe: bool,
+    probe: Option<Ask>,
 }
 
 impl Member {

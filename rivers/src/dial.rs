@@ -183,7 +183,11 @@ pub async fn any(
     Err(last.unwrap_or_else(|| io::Error::other("the name was not found")))
 }
 
-async fn resolve(name: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketAddr>> {
+/// The addresses of a name.
+///
+/// # Errors
+/// It is not found within `limit`.
+pub(crate) async fn resolve(name: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketAddr>> {
     match timeout(limit, lookup_host((name, port))).await {
         Ok(found) => Ok(found?.take(MAX_ADDRESSES).collect()),
         Err(_) => Err(io::ErrorKind::TimedOut.into()),

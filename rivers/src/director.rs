@@ -23,10 +23,10 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     config::{Listener, address::Address},
-    decide::{Action, Choice, Core, Event, Id, ListenerId, Snapshot, Source, State},
-    dial, metrics,
+    decide::{Action, Ask, Choice, Core, Event, Id, ListenerId, Snapshot, Source, State},
+    metrics,
     names::Names,
-    probe::{self, Outcome},
+    probe::{Bundles, Prober},
 };
 
 /// Owner of the core.
@@ -36,7 +36,12 @@ pub(crate) struct Director {
     snapshot: Arc<ArcSwap<Snapshot>>,
     events: mpsc::Receiver<Event>,
     changes: mpsc::Receiver<(Change, oneshot::Sender<()>)>,
-    tasks: JoinSet<Ended>,
+    lookups: JoinSet<Event>,
+    /// By listener and upstream.
+    probers: BTreeMap<(ListenerId, Id), Prober>,
+    bundles: Bundles,
+    /// What probers find, with the end that they get.
+    findings: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     names: Names,
     readiness: Readiness,
 }
@@ -84,17 +89,6 @@ struct Known {
     waiting: Option<Pending>,
 }
 
-/// A task that has ended.
-enum Ended {
-    Probe {
-        listener: ListenerId,
-        upstream: Id,
-        address: Arc<Address>,
-        outcome: Outcome,
-    },
-    Lookup(Event),
-}
-
 impl Director {
     /// A director without listeners.
     pub(crate) fn new(readiness: Readiness) -> (Self, Ends) {
@@ -108,7 +102,10 @@ impl Director {
             snapshot: Arc::clone(&snapshot),
             events,
             changes,
-            tasks: JoinSet::new(),
+            lookups: JoinSet::new(),
+            probers: BTreeMap::new(),
+            bundles: Bundles::default(),
+            findings: mpsc::channel(FINDINGS),
             names: Names::new(),
             readiness,
         };
@@ -134,7 +131,8 @@ impl Director {
                     // Who does not wait for it any more need not know.
                     let _ = published.send(());
                 }
-                Some(Ok(ended)) = self.tasks.join_next() => self.take(ended),
+                Some(event) = self.findings.1.recv() => self.handle(&event),
+                Some(Ok(event)) = self.lookups.join_next() => self.handle(&event),
                 () = sleep_until(wake.into()) => {
                     let actions = self.core.tick(Instant::now());
                     self.act(actions);
@@ -152,9 +150,11 @@ impl Director {
         let now = Instant::now();
         let actions = match change {
             Change::Listen(id, listener) => {
-                let (seeds, health) = (&listener.upstreams, listener.health);
+                let (seeds, health) = (&listener.upstreams, listener.health.clone());
                 let actions = self.core.listen(id, seeds, health, now);
                 self.know(id, &listener);
+                // Who stays is probed as the listener is now.
+                self.probers.retain(|&(of, _), _| of != id);
                 actions
             }
             Change::Stop(id) => {
@@ -183,40 +183,18 @@ impl Director {
             });
     }
 
-    fn take(&mut self, ended: Ended) {
-        match ended {
-            Ended::Lookup(event) => self.handle(&event),
-            Ended::Probe {
-                listener,
-                upstream,
-                address,
-                outcome,
-            } => {
-                let healthy = outcome.error.is_none();
-                if let Some(known) = self.listeners.get(&listener) {
-                    let name = &known.listener.name;
-                    metrics::probed(name, &address, outcome.took, healthy);
-                    if let Some(error) = &outcome.error {
-                        let reason = dial::reason(error);
-                        debug!(listener = name, upstream = %address, reason, "probe failed");
-                    }
-                }
-                self.handle(&Event::ProbeEnded { upstream, healthy });
-            }
-        }
-    }
-
     fn act(&mut self, actions: Vec<Action>) {
-        let mut changed = false;
+        let (mut changed, mut left) = (false, false);
         for action in actions {
             changed |= !matches!(action, Action::Probe { .. } | Action::Resolve { .. });
             match action {
                 Action::Probe {
                     listener,
                     upstream,
+                    ask,
                     address,
                     sockets,
-                } => self.probe(listener, upstream, address, sockets),
+                } => self.probe(listener, upstream, ask, &address, sockets),
                 Action::Resolve {
                     listener,
                     upstream,
@@ -227,15 +205,28 @@ impl Director {
                     address,
                     from,
                     to,
-                } => self.tell(listener, &address, from, to),
+                    reason,
+                } => self.tell(listener, &address, from, to, reason.as_deref()),
+                Action::Trust {
+                    listener,
+                    address,
+                    is_trusted,
+                } => self.tell_trust(listener, &address, is_trusted),
+                Action::Severed { listener, address } => {
+                    let name = self.name(listener);
+                    warn!(listener = name, upstream = %address, "closing the connections of a dead upstream");
+                }
                 Action::Joined { listener, address } => {
                     let name = self.name(listener);
                     metrics::state(name, &address, Some(State::Unknown));
+                    metrics::trusted(name, &address, !self.verifies(listener));
                     info!(listener = name, upstream = %address, "upstream joined");
                 }
                 Action::Left { listener, address } => {
                     let name = self.name(listener);
                     metrics::state(name, &address, None);
+                    metrics::trusted(name, &address, false);
+                    left = true;
                     info!(listener = name, upstream = %address, "upstream left; its connections stay");
                 }
                 Action::Moved {
@@ -248,6 +239,9 @@ impl Director {
                 }
             }
         }
+        if left {
+            self.dismiss_probers();
+        }
         if changed {
             self.publish();
         }
@@ -257,53 +251,97 @@ impl Director {
         &mut self,
         listener: ListenerId,
         upstream: Id,
-        address: Arc<Address>,
+        ask: Ask,
+        address: &Arc<Address>,
         sockets: Arc<[SocketAddr]>,
     ) {
         let Some(known) = self.listeners.get(&listener) else {
             return;
         };
-        let limit = known.listener.health.timeout;
-        self.tasks.spawn(async move {
-            Ended::Probe {
-                listener,
+        let prober = self.probers.entry((listener, upstream)).or_insert_with(|| {
+            let events = self.findings.0.clone();
+            Prober::start(
+                &known.listener,
                 upstream,
-                outcome: probe::run(&sockets, limit).await,
                 address,
-            }
+                &mut self.bundles,
+                events,
+            )
+        });
+        prober.probe(ask, sockets);
+    }
+
+    /// Ends the probers of upstreams that are gone.
+    fn dismiss_probers(&mut self) {
+        let snapshot = self.core.snapshot();
+        self.probers.retain(|&(listener, upstream), _| {
+            let mut choices = snapshot.choices(listener).iter();
+            choices.any(|choice| choice.id == upstream)
         });
     }
 
     fn look_up(&mut self, listener: ListenerId, upstream: Id, address: Arc<Address>) {
         let names = self.names.clone();
         let listener = self.name(listener).to_owned();
-        self.tasks.spawn(async move {
+        self.lookups.spawn(async move {
             let found = names.lookup(&address).await;
             if let Err(error) = &found {
                 debug!(listener, upstream = %address, %error, "the name was not found");
             }
-            Ended::Lookup(Event::Resolved {
+            Event::Resolved {
                 upstream,
                 sockets: found.ok(),
-            })
+            }
         });
     }
 
     /// A change of state, for people: up and down are news, doubts are not.
-    fn tell(&mut self, listener: ListenerId, address: &Address, from: State, to: State) {
+    fn tell(
+        &mut self,
+        listener: ListenerId,
+        address: &Address,
+        from: State,
+        to: State,
+        reason: Option<&str>,
+    ) {
         let name = self.name(listener);
         metrics::state(name, address, Some(to));
         match (from, to) {
             (State::Unknown | State::Down, State::Up) => {
                 info!(listener = name, upstream = %address, "upstream is up");
             }
-            (_, State::Down) => warn!(listener = name, upstream = %address, "upstream is down"),
-            (_, _) => debug!(listener = name, upstream = %address, %from, %to, "upstream in doubt"),
+            (_, State::Down) => {
+                warn!(listener = name, upstream = %address, reason, "upstream is down")
+            }
+            (_, State::Draining) => {
+                info!(listener = name, upstream = %address, reason, "upstream wants no new clients");
+            }
+            (State::Draining, State::Up) => {
+                info!(listener = name, upstream = %address, "upstream wants clients again");
+            }
+            (_, _) => {
+                debug!(listener = name, upstream = %address, %from, %to, reason, "upstream in doubt")
+            }
         }
         if to == State::Up
             && let Some(known) = self.listeners.get_mut(&listener)
         {
             known.waiting = None;
+        }
+    }
+
+    fn verifies(&self, listener: ListenerId) -> bool {
+        let known = self.listeners.get(&listener);
+        known.is_some_and(|known| known.listener.health.verifies())
+    }
+
+    fn tell_trust(&self, listener: ListenerId, address: &Address, is_trusted: bool) {
+        let name = self.name(listener);
+        metrics::trusted(name, address, is_trusted);
+        if is_trusted {
+            info!(listener = name, upstream = %address, "certificate is verified");
+        } else {
+            warn!(listener = name, upstream = %address, "certificate is not good any more: not dialled");
         }
     }
 
@@ -340,5 +378,7 @@ fn far_away() -> Instant {
 
 /// Facts that may wait: some milliseconds' worth of failed dials of a node whose upstreams are all gone.
 const QUEUE: usize = 1024;
+/// Findings that may wait; probers wait with them.
+const FINDINGS: usize = 64;
 /// Changes that may wait: those who make them wait, too, for each.
 const CHANGES: usize = 16;

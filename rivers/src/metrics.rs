@@ -63,6 +63,10 @@ pub(crate) fn describe() {
         STATE,
         "1 for the state that is believed of an upstream, 0 for the others"
     );
+    describe_gauge!(
+        TRUSTED,
+        "1 when an upstream may be dialled, 0 while its certificate has not been verified"
+    );
     describe_histogram!(PROBE_SECONDS, Unit::Seconds, "How long probes took");
     describe_counter!(PROBE_FAILURES, "Probes that failed");
     describe_counter!(
@@ -141,6 +145,16 @@ pub(crate) fn state(listener: &str, upstream: &Address, now: Option<State>) {
     }
 }
 
+/// An upstream may be dialled from now on, or may not.
+pub(crate) fn trusted(listener: &str, upstream: &Address, is_trusted: bool) {
+    gauge!(
+        TRUSTED,
+        "listener" => listener.to_owned(),
+        "upstream" => upstream.to_string()
+    )
+    .set(if is_trusted { 1 } else { 0 });
+}
+
 /// A probe has ended.
 pub(crate) fn probed(listener: &str, upstream: &Address, took: Duration, healthy: bool) {
     let labels = [
@@ -188,6 +202,7 @@ const ATTEMPTS: &str = "rivers_dial_attempts_total";
 const DIAL_SECONDS: &str = "rivers_dial_duration_seconds";
 const BYTES: &str = "rivers_bytes_total";
 const STATE: &str = "rivers_upstream_state";
+const TRUSTED: &str = "rivers_upstream_trusted";
 const PROBE_SECONDS: &str = "rivers_probe_duration_seconds";
 const PROBE_FAILURES: &str = "rivers_probe_failures_total";
 const ACCEPT_ERRORS: &str = "rivers_accept_errors_total";

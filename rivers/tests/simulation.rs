@@ -5,6 +5,8 @@
 
 use std::{
     env,
+    net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,7 +14,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use rivers::{
     config::{Balance, Health, address::Address},
     decide::{
-        Action, Core, Event, Id, ListenerId, State,
+        Action, Ask, Choice, Core, Entered, Event, Finding, Id, ListenerId, SILENCE, State,
         choose::{self, Candidate},
         dial_plan::{DialPlan, STAGGER, Step},
     },
@@ -29,7 +31,9 @@ fn no_fault_leaves_a_client_without_a_choice_or_exiles_a_healthy_server() {
         world.step();
     }
     println!("{:?}", world.seen);
-    assert!(world.seen.dials > 0 && world.seen.downs > 0 && world.seen.recoveries > 0);
+    let seen = &world.seen;
+    assert!(seen.dials > 0 && seen.downs > 0 && seen.recoveries > 0 && seen.drains > 0);
+    assert!(seen.severed > 0 || world.servers.len() == 1);
 }
 
 fn setting(name: &str) -> Option<u64> {
@@ -47,6 +51,26 @@ enum Behaviour {
     BlackHole,
     /// Accepts half of the time.
     Flaps,
+    /// Its kernel accepts, and nothing answers.
+    Hangs,
+    /// Serves, but answers most probes too late.
+    IsSlow,
+    /// Serves, and says that it wants no new clients.
+    Drains,
+    /// Serves, with a certificate of another CA.
+    IsAnother,
+}
+
+impl Behaviour {
+    /// Whether a TCP connection to it succeeds at once.
+    fn accepts(self) -> bool {
+        !matches!(self, Self::Refuses | Self::BlackHole | Self::Flaps)
+    }
+
+    /// Whether bytes come over its connections.
+    fn delivers(self) -> bool {
+        !matches!(self, Self::BlackHole | Self::Hangs)
+    }
 }
 
 struct Server {
@@ -54,8 +78,14 @@ struct Server {
     since: Instant,
     /// The last time something on the way (a client's dial, a lost probe) spoke against it.
     spoken_against: Option<Instant>,
-    /// When the result of the probe under way comes; `Some(None)`: it is lost.
-    probe: Option<Option<(Instant, bool)>>,
+    /// When the finding of the probe under way comes; `Some(None)`: it is lost.
+    probe: Option<Option<(Instant, Finding)>>,
+    /// What the core was last told of its certificate.
+    verified: bool,
+    /// Established connections, with the epoch and time of their dial.
+    connections: Vec<(Entered, u32, Instant)>,
+    /// When a byte last came over one of them.
+    delivered: Option<Instant>,
 }
 
 struct World {
@@ -77,6 +107,8 @@ struct Seen {
     downs: u64,
     recoveries: u64,
     lost_probes: u64,
+    drains: u64,
+    severed: u64,
 }
 
 impl World {
@@ -88,12 +120,13 @@ impl World {
             .map(|n| format!("10.9.0.{n}:6443").parse().unwrap())
             .collect();
         let health = Health {
+            ca_file: rng.random::<bool>().then(|| "ca.crt".into()),
             rise: rng.random_range(1..=3),
             fall: rng.random_range(1..=3),
             ..Health::default()
         };
         let mut core = Core::new(rng.random());
-        let joined = core.listen(LISTENER, &addresses, health, now);
+        let joined = core.listen(LISTENER, &addresses, health.clone(), now);
         assert_eq!(joined.len(), addresses.len());
         let snapshot = core.snapshot();
         let ids = snapshot
@@ -106,6 +139,9 @@ impl World {
             since: now,
             spoken_against: None,
             probe: None,
+            verified: false,
+            connections: Vec::new(),
+            delivered: None,
         });
         Self {
             servers: servers.collect(),
@@ -130,20 +166,23 @@ impl World {
     /// The next thing that happens: time passes, then a server changes, a client dials, or nothing.
     fn step(&mut self) {
         let wake = self.core.wake().expect("there are upstreams");
-        assert!(
-            wake > self.now,
-            "the core asks to be woken in the past: a busy loop"
-        );
         self.now = self
             .next_result()
             .map_or(wake, |result| result.min(wake))
-            .min(self.now + Duration::from_millis(self.rng.random_range(1..400)));
+            .min(self.now + Duration::from_millis(self.rng.random_range(1..400)))
+            .max(self.now);
+        self.deliver_bytes();
         self.deliver_results();
         let actions = self.core.tick(self.now);
         self.take(actions);
+        assert!(
+            self.core.wake() > Some(self.now),
+            "the core asks to be woken in the past: a busy loop"
+        );
         match self.rng.random_range(0..100) {
             0 => self.change_a_server(),
-            1..40 => self.dial(),
+            1 => self.lose_a_connection(),
+            2..40 => self.dial(),
             _ => {}
         }
         self.check_beliefs();
@@ -159,25 +198,95 @@ impl World {
 
     fn deliver_results(&mut self) {
         for index in 0..self.servers.len() {
-            if let Some(Some((at, healthy))) = self.servers[index].probe
+            if let Some(Some((at, finding))) = self.servers[index].probe
                 && at <= self.now
             {
                 self.servers[index].probe = None;
-                let upstream = self.ids[index];
-                let actions = self
-                    .core
-                    .handle(&Event::ProbeEnded { upstream, healthy }, self.now);
-                self.take(actions);
+                if finding != Finding::Silent && self.health.verifies() {
+                    self.show_certificate(index, finding);
+                }
+                self.tell(index, finding);
             }
         }
+    }
+
+    /// A handshake went before the answer, or the refusal to go on with it.
+    fn show_certificate(&mut self, index: usize, finding: Finding) {
+        let is_verified = self.servers[index].behaviour != Behaviour::IsAnother;
+        if is_verified && finding == Finding::Failed {
+            return;
+        }
+        self.servers[index].verified = is_verified;
+        let event = Event::Verified {
+            upstream: self.ids[index],
+            socket: socket(index),
+            is_verified,
+        };
+        let actions = self.core.handle(&event, self.now);
+        self.take(actions);
+    }
+
+    fn tell(&mut self, index: usize, finding: Finding) {
+        let event = Event::Found {
+            upstream: self.ids[index],
+            finding,
+            reason: None,
+        };
+        let actions = self.core.handle(&event, self.now);
+        self.take(actions);
+    }
+
+    /// The connection that probes keep open breaks, for no reason.
+    fn lose_a_connection(&mut self) {
+        let index = self.rng.random_range(0..self.servers.len());
+        if self.servers[index].probe.is_none() {
+            self.servers[index].spoken_against = Some(self.now);
+            self.tell(index, Finding::Lost);
+        }
+    }
+
+    /// Those that serve deliver a byte at least each 400 ms to each of their clients.
+    fn deliver_bytes(&mut self) {
+        let snapshot = self.core.snapshot();
+        for (server, choice) in self.servers.iter_mut().zip(snapshot.choices(LISTENER)) {
+            if server.behaviour.delivers() && !server.connections.is_empty() {
+                choice.traffic.hear(self.now);
+                server.delivered = Some(self.now);
+            }
+        }
+    }
+
+    /// Connections are closed: rightly so?
+    fn sever(&mut self, address: &Address) {
+        let snapshot = self.core.snapshot();
+        let choices = snapshot.choices(LISTENER);
+        let index = choices
+            .iter()
+            .position(|choice| *choice.address == *address)
+            .unwrap();
+        let choice = &choices[index];
+        assert_eq!(choice.state, State::Down, "a server that lives was severed");
+        let is_up = |choice: &Arc<Choice>| choice.state == State::Up && choice.is_dialable();
+        assert!(choices.iter().any(is_up), "there was nowhere to go");
+        let server = &mut self.servers[index];
+        if let Some(delivered) = server.delivered {
+            let silence = self.now - delivered + Duration::from_millis(1);
+            assert!(silence >= SILENCE, "severed while it delivered");
+        }
+        assert!(!server.connections.is_empty(), "there was nothing to close");
+        server
+            .connections
+            .retain(|&(_, epoch, _)| epoch >= choice.epoch);
+        assert!(server.connections.is_empty(), "the epoch did not rise");
+        self.seen.severed += 1;
     }
 
     fn take(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Probe { upstream, .. } => {
+                Action::Probe { upstream, ask, .. } => {
                     let index = self.index(upstream);
-                    let result = self.probe_result(index);
+                    let result = self.probe_result(index, ask);
                     let running = self.servers[index].probe.replace(result);
                     assert!(
                         !matches!(running, Some(Some(_))),
@@ -188,7 +297,10 @@ impl World {
                     assert_ne!(from, to);
                     self.seen.downs += u64::from(to == State::Down);
                     self.seen.recoveries += u64::from(from == State::Down);
+                    self.seen.drains += u64::from(to == State::Draining);
                 }
+                Action::Trust { .. } => assert!(self.health.verifies()),
+                Action::Severed { address, .. } => self.sever(&address),
                 Action::Resolve { .. }
                 | Action::Joined { .. }
                 | Action::Left { .. }
@@ -202,16 +314,31 @@ impl World {
     }
 
     /// When and how the probe that starts now will end; one in a hundred gets lost on our side.
-    fn probe_result(&mut self, index: usize) -> Option<(Instant, bool)> {
+    fn probe_result(&mut self, index: usize, ask: Ask) -> Option<(Instant, Finding)> {
         if self.rng.random_ratio(1, 100) {
             self.seen.lost_probes += 1;
             self.servers[index].spoken_against = Some(self.now);
             return None;
         }
         let behaviour = self.servers[index].behaviour;
+        let is_late = match behaviour {
+            Behaviour::Hangs => true,
+            Behaviour::IsSlow => self.rng.random_ratio(2, 3),
+            _ => false,
+        };
         Some(match self.attempt(behaviour) {
-            Some((after, accepted)) => (self.now + after, accepted),
-            None => (self.now + self.health.timeout, false),
+            _ if is_late => (self.now + self.health.timeout, Finding::Silent),
+            None => (self.now + self.health.timeout, Finding::Silent),
+            Some((after, false)) => (self.now + after, Finding::Failed),
+            Some((after, true)) => {
+                let finding = match (behaviour, ask) {
+                    (Behaviour::IsAnother, _) if self.health.verifies() => Finding::Failed,
+                    (_, Ask::Alive) => Finding::Alive,
+                    (Behaviour::Drains, Ask::Ready) => Finding::Draining,
+                    (_, Ask::Ready) => Finding::Ready,
+                };
+                (self.now + after, finding)
+            }
         })
     }
 
@@ -219,7 +346,11 @@ impl World {
     fn attempt(&mut self, behaviour: Behaviour) -> Option<(Duration, bool)> {
         let after = Duration::from_micros(self.rng.random_range(50..5_000));
         match behaviour {
-            Behaviour::Accepts => Some((after, true)),
+            Behaviour::Accepts
+            | Behaviour::Hangs
+            | Behaviour::IsSlow
+            | Behaviour::Drains
+            | Behaviour::IsAnother => Some((after, true)),
             Behaviour::Refuses => Some((after, false)),
             Behaviour::BlackHole => None,
             Behaviour::Flaps => Some((after, self.rng.random())),
@@ -228,12 +359,20 @@ impl World {
 
     fn change_a_server(&mut self) {
         let index = self.rng.random_range(0..self.servers.len());
-        self.servers[index].behaviour = match self.rng.random_range(0..6) {
+        self.servers[index].behaviour = match self.rng.random_range(0..14) {
             0 => Behaviour::Refuses,
             1 => Behaviour::BlackHole,
             2 => Behaviour::Flaps,
+            3 | 4 => Behaviour::Hangs,
+            5 => Behaviour::IsSlow,
+            6 => Behaviour::Drains,
+            7 => Behaviour::IsAnother,
             _ => Behaviour::Accepts,
         };
+        if self.servers[index].behaviour == Behaviour::Refuses {
+            // Its process has ended, and its connections with it.
+            self.servers[index].connections.clear();
+        }
         self.servers[index].since = self.now;
     }
 
@@ -252,14 +391,20 @@ impl World {
             .collect();
         let turn = usize::try_from(self.seen.dials).unwrap();
         let order = choose::order(self.balance, &candidates, turn, &mut self.rng);
+        let mut dialled = order.first.iter().chain(&order.last_resort);
         assert!(
-            !order.first.is_empty(),
+            !self.health.verifies() || dialled.all(|&index| self.servers[index].verified),
+            "a server was dialled whose certificate is no good"
+        );
+        assert_eq!(
+            order.first.is_empty(),
+            self.health.verifies() && self.servers.iter().all(|server| !server.verified),
             "a client was left without a choice"
         );
         let reachable = order
             .first
             .iter()
-            .any(|&index| self.servers[index].behaviour == Behaviour::Accepts);
+            .any(|&index| self.servers[index].behaviour.accepts());
         let tried = u32::try_from(order.first.len()).unwrap();
 
         let mut plan = DialPlan::new(order, self.now, DIAL_TIMEOUT);
@@ -277,8 +422,9 @@ impl World {
                     assert!(moment > clock, "the plan asks to wait for the past");
                     ends.sort_by_key(|&(at, ..)| std::cmp::Reverse(at));
                     match ends.pop_if(|end| end.0 <= moment) {
-                        Some((at, _, true)) => {
+                        Some((at, index, true)) => {
                             clock = at;
+                            self.connect(index);
                             break true;
                         }
                         Some((at, index, false)) => {
@@ -305,6 +451,17 @@ impl World {
         }
     }
 
+    /// A client stays connected, or is gone at once.
+    fn connect(&mut self, index: usize) {
+        let server = &mut self.servers[index];
+        if server.connections.len() < MAX_CONNECTIONS && self.rng.random_ratio(1, 4) {
+            let snapshot = self.core.snapshot();
+            let choice = &snapshot.choices(LISTENER)[index];
+            let entered = choice.traffic.enter();
+            server.connections.push((entered, choice.epoch, self.now));
+        }
+    }
+
     fn dial_failed(&mut self, index: usize) {
         self.servers[index].spoken_against = Some(self.now);
         let upstream = self.ids[index];
@@ -324,12 +481,39 @@ impl World {
                 Behaviour::Accepts if settled && !spoken_against => {
                     assert_eq!(choice.state, State::Up, "a healthy server is in exile");
                 }
-                Behaviour::Refuses | Behaviour::BlackHole if settled => {
+                Behaviour::Refuses | Behaviour::BlackHole | Behaviour::Hangs if settled => {
                     assert_eq!(choice.state, State::Down, "a dead server is believed in");
+                }
+                Behaviour::Drains if settled && !spoken_against => {
+                    assert_eq!(choice.state, State::Draining);
                 }
                 _ => {}
             }
         }
+        self.check_connections();
+    }
+
+    /// Nobody stays with a dead server while another one is well.
+    fn check_connections(&self) {
+        let is_well = |server: &Server| {
+            server.behaviour == Behaviour::Accepts && self.now - server.since > self.time_to_close()
+        };
+        if !self.servers.iter().any(is_well) {
+            return;
+        }
+        for server in &self.servers {
+            let is_dead = matches!(server.behaviour, Behaviour::Hangs | Behaviour::BlackHole);
+            if is_dead && self.now - server.since > self.time_to_close() {
+                for (_, _, opened) in &server.connections {
+                    let age = self.now - *opened;
+                    assert!(age <= self.time_to_close(), "it stayed for {age:?}");
+                }
+            }
+        }
+    }
+
+    fn time_to_close(&self) -> Duration {
+        self.time_to_notice() + SILENCE + Duration::from_secs(1)
     }
 
     /// The longest that beliefs may be behind: a probe under way to its end, then as many as it takes,
@@ -337,10 +521,16 @@ impl World {
     fn time_to_notice(&self) -> Duration {
         let probe =
             self.health.timeout + Duration::from_secs(1) + self.health.interval.mul_f64(1.1);
-        probe * (1 + self.health.rise.max(self.health.fall))
+        // A word about readiness is asked for again that much later.
+        probe * (1 + self.health.rise.max(self.health.fall)) + self.health.readyz_interval
     }
 }
 
 const LISTENER: ListenerId = ListenerId(0);
+fn socket(index: usize) -> SocketAddr {
+    format!("10.9.0.{}:6443", index + 1).parse().unwrap()
+}
+
 const STEPS: u64 = 100_000;
+const MAX_CONNECTIONS: usize = 4;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);

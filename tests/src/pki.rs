@@ -59,7 +59,9 @@ impl Pki {
         self.folder.join("ca.crt")
     }
 
-    pub(crate) fn ca_der(&self) -> Vec<u8> {
+    /// The CA's certificate.
+    #[must_use]
+    pub fn ca_der(&self) -> Vec<u8> {
         self.ca.der().to_vec()
     }
 
@@ -83,6 +85,21 @@ impl Pki {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
+        self.issue(name, params)
+    }
+
+    /// [`Self::server`] with a certificate that expired long ago.
+    ///
+    /// # Panics
+    ///
+    /// When the files cannot be written.
+    #[must_use]
+    pub fn expired_server(&self, name: &str, addresses: &[IpAddr]) -> Issued {
+        let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+        let mut params = CertificateParams::new(addresses).expect("addresses are ASCII");
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(name, params)
     }
 

@@ -26,6 +26,7 @@ fn ckes_flags_work_with_one_dash_or_two_and_with_space_or_equals_sign() {
         assert_eq!(listener.listen.to_string(), "127.0.0.1:16443");
         assert_eq!(listener.upstreams.len(), 2);
         assert_eq!(listener.health.interval, Duration::from_secs(5));
+        assert_eq!(listener.health.readyz_interval, Duration::from_secs(5));
         assert_eq!(listener.dial_timeout, Duration::from_secs(3));
         assert_eq!(listener.keepalive, Duration::from_secs(20));
         assert_eq!(config.shutdown_timeout, None);

@@ -11,7 +11,7 @@ use daemon::{
 };
 use serde::{Deserialize, Deserializer};
 
-use super::{Admin, address::Address, listen::ListenAddress};
+use super::{Admin, Mode, address::Address, listen::ListenAddress};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -66,14 +66,27 @@ pub struct Listener {
     pub health: Health,
 }
 
-/// How upstreams are judged: in this version by whether they accept a TCP connection.
+/// How upstreams are judged.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Health {
-    /// Time from probe to probe, 100ms to 5m, jittered by a tenth. Default `1s`.
+    /// What a probe asks: `auto`, `readyz`, `tls` or `tcp`. Default `auto`: `readyz`, and a TCP connect of
+    /// an upstream that wants a client certificate or speaks no HTTP over TLS.
+    pub mode: Mode,
+    /// PEM file of CA certificates; read again when it changes. With it, no client's byte goes to an
+    /// upstream whose certificate has not been verified. Default: none, and all are trusted.
+    pub ca_file: Option<PathBuf>,
+    /// The name, or IP address, that the certificates must carry. Default: the host that is dialled.
+    pub server_name: Option<String>,
+    /// Time from one sign of life to the next, 100ms to 5m; up to a fifth is taken off at random. An HTTP/2
+    /// PING, or whatever else `mode` allows. Default `1s`.
     #[serde(with = "daemon::duration::serde")]
     pub interval: Duration,
-    /// How long a probe may take, 50ms to 1m. Default `1s`.
+    /// Time from one question at `/readyz` to the next, as `interval`. Default `10s`.
+    #[serde(with = "daemon::duration::serde")]
+    pub readyz_interval: Duration,
+    /// How long a probe may take, 50ms to 1m. Default `900ms`: with the other defaults a server that hangs
+    /// is down within 3 s.
     #[serde(with = "daemon::duration::serde")]
     pub timeout: Duration,
     /// Good probes in a row that bring a dead upstream back, 1 to 100. Default 2.
@@ -156,7 +169,11 @@ impl Default for Health {
     fn default() -> Self {
         let health = super::Health::default();
         Self {
+            mode: health.mode,
+            ca_file: health.ca_file,
+            server_name: None,
             interval: health.interval,
+            readyz_interval: health.readyz_interval,
             timeout: health.timeout,
             rise: health.rise,
             fall: health.fall,

@@ -105,7 +105,11 @@ fn every_mistake_is_named_with_its_line() {
         "name: ''",
         "health: {interval: 1ms}",
         "health: {fall: 0}",
-        "health: {mode: readyz}",
+        "health: {mode: fast}",
+        "health: {readyz_interval: 1h}",
+        "health: {ca_file: /nowhere/ca.crt}",
+        "health: {ca_file: /dev/null}",
+        "health: {server_name: kubernetes}",
         "discovery: {}",
         "discovery: {kubeconfig: /etc/rivers/kubeconfig, namespace: default}",
     ];

@@ -12,6 +12,7 @@ use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Instant};
 
 use super::{
     resolution::Resolution,
+    sever::Facts,
     traffic::Traffic,
     upstream::{State, Upstream},
 };
@@ -64,9 +65,14 @@ pub(super) struct Member {
     pub(super) id: Id,
     pub(super) address: Arc<Address>,
     pub(super) traffic: Traffic,
-    pub(super) trusted: bool,
+    /// Where its certificate has been verified.
+    pub(super) verified: Vec<SocketAddr>,
     pub(super) epoch: u32,
+    /// When it joined, or its connections were last closed.
+    pub(super) severed: Instant,
     pub(super) upstream: Upstream,
+    /// What was last said against it, until it is well again.
+    pub(super) reason: Option<Arc<str>>,
     pub(super) resolution: Resolution,
 }
 
@@ -142,6 +148,39 @@ impl Set {
         moves
     }
 
+    /// Whether there is somewhere to go for the clients of one that is down.
+    pub(super) fn has_one_up(&self) -> bool {
+        self.members
+            .iter()
+            .any(|member| member.upstream.state() == State::Up && member.is_trusted(&self.health))
+    }
+
+    /// Closes the established connections of those that are dead: gives who they are.
+    pub(super) fn sever(&mut self, now: Instant) -> Vec<Arc<Address>> {
+        let is_replaceable = self.has_one_up();
+        let mut severed = Vec::new();
+        for member in &mut self.members {
+            if member
+                .facts(is_replaceable)
+                .due()
+                .is_some_and(|at| at <= now)
+            {
+                member.epoch = member.epoch.wrapping_add(1);
+                member.severed = now;
+                severed.push(Arc::clone(&member.address));
+            }
+        }
+        severed
+    }
+
+    /// When [`sever`](Self::sever) has something to do.
+    pub(super) fn sever_at(&self) -> Option<Instant> {
+        let is_replaceable = self.has_one_up();
+        let members = self.members.iter();
+        let dues = members.filter_map(|member| member.facts(is_replaceable).due());
+        dues.min()
+    }
+
     /// What the connections of this listener choose from.
     pub(super) fn view(&self) -> Vec<Arc<Choice>> {
         self.members
@@ -150,9 +189,10 @@ impl Set {
                 Arc::new(Choice {
                     id: member.id,
                     address: Arc::clone(&member.address),
-                    sockets: Arc::clone(member.resolution.sockets()),
+                    sockets: member.dialable_sockets(&self.health),
                     state: member.upstream.state(),
-                    trusted: member.trusted,
+                    trusted: member.is_trusted(&self.health),
+                    reason: member.reason.clone(),
                     epoch: member.epoch,
                     traffic: member.traffic.clone(),
                 })
@@ -167,10 +207,53 @@ impl Member {
             id,
             address: Arc::clone(address),
             traffic: Traffic::new(now),
-            trusted: true,
+            verified: Vec::new(),
             epoch: 0,
+            severed: now,
             upstream: Upstream::new(now),
             resolution: Resolution::new(address, now),
+            reason: None,
+        }
+    }
+
+    /// Whether it may be dialled as far as certificates go. Trust survives being down: whoever answers there
+    /// again is verified before it counts as up.
+    pub(super) fn is_trusted(&self, health: &Health) -> bool {
+        !health.verifies() || !self.verified.is_empty()
+    }
+
+    /// Without a CA all of them; else those that have shown a good certificate.
+    fn dialable_sockets(&self, health: &Health) -> Arc<[SocketAddr]> {
+        let sockets = self.resolution.sockets();
+        if !health.verifies() || sockets.iter().all(|socket| self.verified.contains(socket)) {
+            return Arc::clone(sockets);
+        }
+        self.verified.as_slice().into()
+    }
+
+    /// Its certificate was verified there, or was not.
+    pub(super) fn verified(&mut self, socket: SocketAddr, is_verified: bool) {
+        self.verified.retain(|&other| other != socket);
+        if is_verified {
+            self.verified.push(socket);
+        }
+        self.forget_old_sockets();
+    }
+
+    /// Trust goes with the place: one where it is not any more counts no longer.
+    pub(super) fn forget_old_sockets(&mut self) {
+        let sockets = self.resolution.sockets();
+        self.verified.retain(|socket| sockets.contains(socket));
+    }
+
+    /// What decides about its established connections.
+    pub(super) fn facts(&self, is_replaceable: bool) -> Facts {
+        let signs = [self.upstream.answered(), self.traffic.heard()];
+        Facts {
+            is_hung: self.upstream.is_hung(),
+            has_connections: self.traffic.connections() > 0,
+            is_replaceable,
+            last: signs.into_iter().flatten().fold(self.severed, Instant::max),
         }
     }
 }
@@ -182,10 +265,12 @@ pub struct Choice {
     pub id: Id,
     /// What it is called, in logs and metrics.
     pub address: Arc<Address>,
-    /// Where to dial it, in this order; empty until its name has been found.
+    /// Where to dial it, in this order; empty until its name has been found, and without trust.
     pub sockets: Arc<[SocketAddr]>,
     /// What was believed of it as the snapshot was taken.
     pub state: State,
+    /// What was last said against it, for people; `None` when it is well.
+    pub reason: Option<Arc<str>>,
     /// Whether it may be dialled: when a CA is given, its certificate has been verified.
     pub trusted: bool,
     /// Raised each time that its established connections have to be closed. One that was dialled under a

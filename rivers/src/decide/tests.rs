@@ -28,8 +28,22 @@ fn words(actions: &[Action]) -> Vec<String> {
         Action::Moved {
             address, sockets, ..
         } => format!("{address} is at {sockets:?}"),
+        Action::Trust {
+            address,
+            is_trusted,
+            ..
+        } => format!("{address} is trusted: {is_trusted}"),
+        Action::Severed { address, .. } => format!("close those of {address}"),
     };
     actions.iter().map(word).collect()
+}
+
+fn found(upstream: Id, finding: Finding) -> Event {
+    Event::Found {
+        upstream,
+        finding,
+        reason: Some("a reason".into()),
+    }
 }
 
 #[test]
@@ -90,8 +104,7 @@ fn listening_again_keeps_what_is_known_of_those_that_stay() {
     let Action::Probe { upstream, .. } = core.tick(now)[1] else {
         panic!("addresses are probed at once")
     };
-    let healthy = true;
-    core.handle(&Event::ProbeEnded { upstream, healthy }, now);
+    core.handle(&found(upstream, Finding::Ready), now);
 
     let seeds = ["10.9.0.3:6443", "10.9.0.4:6443"].map(|seed| seed.parse().unwrap());
     let actions = core.listen(LISTENER, &seeds, Health::default(), now);
@@ -272,5 +285,122 @@ proptest! {
             let actions = model.apply(&mut core, change, &mut now);
             model.check(&core, &actions);
         }
+    }
+}
+
+/// A core with a CA and two upstreams, and their ids.
+fn verifying(now: Instant) -> (Core, [Id; 2]) {
+    let mut core = Core::new(1);
+    let seeds = ["10.9.0.2:6443", "10.9.0.3:6443"].map(|seed| seed.parse().unwrap());
+    let health = Health {
+        ca_file: Some("ca.crt".into()),
+        ..Health::default()
+    };
+    core.listen(LISTENER, &seeds, health, now);
+    let snapshot = core.snapshot();
+    let ids = [0, 1].map(|index| snapshot.choices(LISTENER)[index].id);
+    (core, ids)
+}
+
+fn verified(upstream: Id, last: u8, is_verified: bool) -> Event {
+    Event::Verified {
+        upstream,
+        socket: ([10, 9, 0, last], 6443).into(),
+        is_verified,
+    }
+}
+
+#[test]
+fn with_a_ca_only_those_whose_certificate_verified_may_be_dialled() {
+    let now = Instant::now();
+    let (mut core, [first, second]) = verifying(now);
+    let dialable = |core: &Core| -> Vec<bool> {
+        let snapshot = core.snapshot();
+        let choices = snapshot.choices(LISTENER).iter();
+        choices.map(|choice| choice.is_dialable()).collect()
+    };
+    core.handle(&found(first, Finding::Ready), now);
+    assert_eq!(dialable(&core), [false, false]);
+    let actions = core.handle(&verified(first, 2, true), now);
+    assert_eq!(words(&actions), ["10.9.0.2:6443 is trusted: true"]);
+    assert_eq!(dialable(&core), [true, false]);
+
+    // Where it is not, a certificate is worth nothing.
+    core.handle(&verified(second, 9, true), now);
+    assert_eq!(dialable(&core), [true, false]);
+
+    for _ in 0..2 {
+        core.handle(&found(first, Finding::Silent), now);
+    }
+    assert_eq!(dialable(&core), [true, false], "being down is no lie");
+    let actions = core.handle(&verified(first, 2, false), now);
+    assert_eq!(words(&actions), ["10.9.0.2:6443 is trusted: false"]);
+    assert_eq!(dialable(&core), [false, false]);
+}
+
+#[test]
+fn another_ca_file_takes_all_trust_back_and_none_gives_it() {
+    let now = Instant::now();
+    let (mut core, [first, _]) = verifying(now);
+    core.handle(&verified(first, 2, true), now);
+    let seeds = ["10.9.0.2:6443", "10.9.0.3:6443"].map(|seed| seed.parse().unwrap());
+    let health = |ca_file: Option<&str>| Health {
+        ca_file: ca_file.map(Into::into),
+        ..Health::default()
+    };
+    let trusted = |core: &Core| core.snapshot().choices(LISTENER)[0].trusted;
+    core.listen(LISTENER, &seeds, health(Some("ca.crt")), now);
+    assert!(trusted(&core), "a reload of the same is no news");
+    core.listen(LISTENER, &seeds, health(Some("other.crt")), now);
+    assert!(!trusted(&core));
+    core.listen(LISTENER, &seeds, health(None), now);
+    assert!(trusted(&core));
+}
+
+#[test]
+fn connections_of_a_hung_upstream_are_closed_once_it_and_they_have_been_silent() {
+    let mut now = Instant::now();
+    let mut core = core(&["10.9.0.2:6443", "10.9.0.3:6443"], now);
+    let snapshot = core.snapshot();
+    let [hung, other] = [0, 1].map(|index| snapshot.choices(LISTENER)[index].clone());
+    let _entered = hung.traffic.enter();
+    core.handle(&found(hung.id, Finding::Ready), now);
+    for _ in 0..2 {
+        core.handle(&found(hung.id, Finding::Silent), now);
+    }
+
+    // Nobody else is known to be up.
+    now += SILENCE;
+    assert!(!words(&core.tick(now)).contains(&"close those of 10.9.0.2:6443".to_owned()));
+
+    // It still delivers.
+    hung.traffic.hear(now);
+    core.handle(&found(other.id, Finding::Ready), now);
+    let epoch = |core: &Core| core.snapshot().choices(LISTENER)[0].epoch;
+    assert_eq!(epoch(&core), hung.epoch);
+
+    now += SILENCE;
+    assert!(core.wake() <= Some(now));
+    assert!(words(&core.tick(now)).contains(&"close those of 10.9.0.2:6443".to_owned()));
+    assert_eq!(epoch(&core), hung.epoch + 1);
+    core.tick(now + Duration::from_millis(1));
+    assert_eq!(epoch(&core), hung.epoch + 1, "once is enough");
+}
+
+#[test]
+fn the_last_word_against_an_upstream_is_kept_until_it_is_well() {
+    let now = Instant::now();
+    let mut core = core(&["10.9.0.2:6443"], now);
+    let id = core.snapshot().choices(LISTENER)[0].id;
+    let reason = |core: &Core| core.snapshot().choices(LISTENER)[0].reason.clone();
+    for (finding, is_kept) in [
+        (Finding::Draining, true),
+        (Finding::Alive, true),
+        (Finding::Ready, false),
+        (Finding::Silent, true),
+        (Finding::Alive, false),
+    ] {
+        core.handle(&found(id, finding), now);
+        assert_eq!(reason(&core).is_some(), is_kept, "{finding:?}");
     }
 }
