@@ -5,24 +5,29 @@
 //! an unbound and a BIND that validate. What has to come back stands in the tables, each row with the
 //! section of the RFC that says so; every bogus row has an honest twin.
 
+mod adversary;
 mod case;
 mod chains;
 mod delegations;
 mod faults;
 mod hierarchy;
+mod lies;
 mod standard;
 
 use std::fs;
 use std::net::SocketAddr;
 
+use hickory_proto::op::ResponseCode;
 use tests::authoritative::Authoritative;
 use tests::dns::{Question, RecordType, Reply};
 use tests::place::Place;
 use tests::resolver::Resolver;
 
 use crate::node::Node;
+use adversary::Adversary;
 use case::{Case, Expected};
 use hierarchy::Hierarchy;
+use lies::LIES;
 
 /// The servers, and the root's DS record.
 struct World {
@@ -53,10 +58,14 @@ impl World {
 
     /// nodedns that validates from the root of this world.
     async fn node(&self, place: &Place, more: &str) -> Node {
+        self.node_that_asks(place, self.plain.address(), more).await
+    }
+
+    async fn node_that_asks(&self, place: &Place, server: SocketAddr, more: &str) -> Node {
         let anchor = place.folder().join(ANCHOR);
         let zones = format!(
             "- {{name: ., forward: [\"{}\"]}}\ntrust_anchors: {{files: [\"{}\"]}}\n{more}",
-            self.plain.address(),
+            server,
             anchor.display()
         );
         Node::start(place, &zones).await
@@ -150,6 +159,84 @@ async fn what_is_only_logged_is_passed_on(node: &Node) {
 }
 
 #[tokio::test]
+async fn a_server_that_lies_gets_no_lie_in() {
+    let place = Place::loopback();
+    let Some(world) = World::start(&place).await else {
+        return;
+    };
+    let adversary = Adversary::start(place.socket_address(4, 5353), world.plain.address()).await;
+    let node = world.node(&place, "").await;
+    let mut truth = Vec::new();
+    for name in LIED_ABOUT {
+        truth.push(judged(&address_of(name), node.address).await);
+    }
+    drop(node);
+    assert!(
+        truth.iter().all(|(_, authentic, _)| *authentic),
+        "{truth:?}"
+    );
+
+    let (mut believed, mut misleading) = (Vec::new(), 0);
+    for (number, (lie, _)) in LIES.iter().enumerate() {
+        for is_warm in [false, true] {
+            let node = world.node_that_asks(&place, adversary.address(), "").await;
+            adversary.tell(None);
+            if is_warm {
+                // What the zones' keys are is known already.
+                let before = Question::new("www.a13.tld.", RecordType::AAAA).dnssec_ok();
+                let before = before.ask(node.address).await.unwrap();
+                assert!(before.is_authentic(), "{lie}: {before:?}");
+            }
+            adversary.tell(Some(number));
+            for (name, told) in believed_of(&node, &truth).await {
+                believed.push(format!("{lie} (warm: {is_warm}): {name}: {told}"));
+            }
+        }
+        // Who validates nothing shows that the lie is one.
+        let credulous = "validation: log\n";
+        let node = world
+            .node_that_asks(&place, adversary.address(), credulous)
+            .await;
+        misleading += usize::from(!believed_of(&node, &truth).await.is_empty());
+    }
+    assert!(believed.is_empty(), "{}", believed.join("\n"));
+    assert!(misleading >= 30, "only {misleading} lies mislead anybody");
+}
+
+/// What a node was told and passed on that is not the truth.
+async fn believed_of(
+    node: &Node,
+    truth: &[(String, bool, Vec<String>)],
+) -> Vec<(&'static str, String)> {
+    let mut believed = Vec::new();
+    for (name, truth) in LIED_ABOUT.into_iter().zip(truth) {
+        let case = address_of(name);
+        let reply = case.question().ask(node.address).await.unwrap();
+        let told = said(&case, &reply);
+        let is_refused = reply.code() == ResponseCode::ServFail
+            && !reply.is_authentic()
+            && !reply.extended_errors().is_empty();
+        let ttls = reply.message.answers.iter().map(|record| record.ttl);
+        if told != *truth && !is_refused || ttls.max().is_some_and(|ttl| ttl > 300) {
+            believed.push((name, format!("{told:?}")));
+        }
+    }
+    believed
+}
+
+/// A name with data, one that does not exist, one without the type, one that a wildcard stands for.
+const LIED_ABOUT: [&str; 4] = [
+    "www.a13.tld.",
+    "nothing.a13.tld.",
+    "b.ent.a13.tld.",
+    "x.w.a13.tld.",
+];
+
+fn address_of(name: &str) -> Case {
+    Case::new(name, RecordType::A, case::SECURE, "4035 5")
+}
+
+#[tokio::test]
 async fn unbound_and_bind_say_the_same() {
     // BIND wants the address of an interface.
     let Some(place) = Place::namespace() else {
@@ -221,13 +308,17 @@ async fn judged(case: &Case, resolver: SocketAddr) -> (String, bool, Vec<String>
         reply = case.question().tcp().ask(resolver).await;
     }
     match reply {
-        Ok(reply) => (
-            reply.code().to_string(),
-            reply.is_authentic(),
-            reply.data(case.kind),
-        ),
+        Ok(reply) => said(case, &reply),
         Err(error) => (error.to_string(), false, Vec::new()),
     }
+}
+
+fn said(case: &Case, reply: &Reply) -> (String, bool, Vec<String>) {
+    (
+        reply.code().to_string(),
+        reply.is_authentic(),
+        reply.data(case.kind),
+    )
 }
 
 /// A difference that is as it should be.
