@@ -1,7 +1,9 @@
 //! The command line: flags and commands, defined once for parsing, `--help` and
 //! completions.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -38,6 +40,18 @@ pub(crate) struct Flags {
     /// Your own resources: all YAML files below this directory, applied as they are
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) resources: Option<PathBuf>,
+
+    /// CA of etcd: its members are then asked for their health (with --etcd-cert, --etcd-key)
+    #[arg(long, global = true, value_name = "FILE", requires_all = ["etcd_cert", "etcd_key"])]
+    pub(crate) etcd_ca: Option<PathBuf>,
+
+    /// Certificate of a client of etcd
+    #[arg(long, global = true, value_name = "FILE", requires = "etcd_ca")]
+    pub(crate) etcd_cert: Option<PathBuf>,
+
+    /// Key of that certificate
+    #[arg(long, global = true, value_name = "FILE", requires = "etcd_ca")]
+    pub(crate) etcd_key: Option<PathBuf>,
 
     /// How results are printed
     #[arg(
@@ -81,6 +95,27 @@ pub(crate) enum Command {
     )]
     Sync(Limits),
 
+    /// Keep the cluster as the files say, until a signal; of several instances one writes
+    ///
+    /// The writer holds the Lease kube-system/cke-control; another one takes over within 15 s.
+    /// Files are read again at each round. /metrics, /healthz and /readyz are on --metrics-addr.
+    #[command(after_long_help = "Example:\n  control run --resources resources/ --interval 1m")]
+    Run(Run),
+
+    /// Show who keeps the cluster, how it is, and what was done last
+    ///
+    /// Exit codes: 0 as wanted, 1 not, 2 a flag or file is wrong, 3 failure.
+    #[command(after_long_help = "Example:\n  control status --records 50")]
+    Status(Status),
+
+    /// Edit the directory of resources, which is their only source; asks no server
+    #[command(subcommand)]
+    Resource(Resource),
+
+    /// Write a commented cluster.yml to begin with
+    #[command(after_long_help = "Example:\n  control init --cluster cluster.yml")]
+    Init,
+
     /// Show rivers and nodedns at work on this machine, without root and without a cluster
     ///
     /// API servers and name servers are stand-ins; rivers and nodedns are the programs beside this
@@ -110,7 +145,7 @@ pub(crate) struct Plan {
 }
 
 /// How far `plan` and `sync` may go in taking things away.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Limits {
     /// Delete objects that left the directory of resources
     #[arg(long, requires = "resources")]
@@ -138,6 +173,53 @@ impl From<&Limits> for crate::plan::Limits {
             drain: limits.drain,
         }
     }
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Time between two rounds; a change of the control plane's health is not waited for
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = daemon::duration::parse)]
+    pub(crate) interval: Duration,
+
+    /// Where /metrics, /healthz and /readyz are
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:9254")]
+    pub(crate) metrics_addr: SocketAddr,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Show at most N of the last operations
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) records: usize,
+}
+
+/// What `resource` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Resource {
+    /// List the objects, and where each is written
+    #[command(after_long_help = "Example:\n  control resource list --resources resources/")]
+    List,
+
+    /// Add or replace the objects of a file
+    #[command(after_long_help = "Example:\n  control resource set app.yml --resources resources/")]
+    Set {
+        /// A YAML file of one or more objects
+        file: PathBuf,
+    },
+
+    /// Take an object out of the directory; in the cluster it stays
+    #[command(
+        after_long_help = "Example:\n  control resource delete ConfigMap/team/app --resources resources/"
+    )]
+    Delete {
+        /// The object, as KIND/NAMESPACE/NAME or KIND/NAME
+        object: String,
+    },
 }
 
 /// Flags of `demo`.
@@ -174,6 +256,7 @@ mod tests {
     fn help_is_as_written() {
         insta::assert_snapshot!("help", help(""));
         insta::assert_snapshot!("help_plan", help("plan"));
+        insta::assert_snapshot!("help_run", help("run"));
         insta::assert_snapshot!("help_demo", help("demo"));
     }
 }

@@ -6,10 +6,13 @@
 //! us; only a kubeconfig whose server is this very machine (rivers) is asked
 //! alone.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use hyper::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use rivers::config::address::{Address, Host};
@@ -25,8 +28,11 @@ mod objects;
 pub(crate) use objects::encode;
 
 /// The API servers of one cluster.
+#[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) client: Client,
+    /// A client for each server of the control plane alone, to ask for its health.
+    direct: BTreeMap<IpAddr, Client>,
     /// For errors: whom we asked.
     addresses: String,
     /// For errors: with whose credentials.
@@ -107,12 +113,30 @@ impl Server {
             .map(ToString::to_string)
             .collect::<Vec<_>>()
             .join(", ");
+        let mut direct = BTreeMap::new();
+        for node in cluster.control_plane() {
+            let address = vec![api_server(node.address)];
+            let client = kube_client::connect(config.clone(), address).map_err(unusable)?;
+            direct.insert(node.address, client);
+        }
         let client = kube_client::connect(config, servers).map_err(unusable)?;
         Ok(Self {
             client,
+            direct,
             addresses,
             kubeconfig: path,
         })
+    }
+
+    /// Whether the API server at this address says that it is ready.
+    pub(crate) async fn is_ready(&self, address: IpAddr) -> bool {
+        let Some(client) = self.direct.get(&address) else {
+            return false;
+        };
+        match Request::get("/readyz").body(Vec::new()) {
+            Ok(request) => client.request_text(request).await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// Waits for a request, which `doing` names ("read ConfigMap a/b"), within
@@ -207,11 +231,15 @@ fn kubeconfig_name(path: Option<&Path>) -> String {
 fn control_plane(cluster: &Cluster) -> Vec<Address> {
     cluster
         .control_plane()
-        .map(|node| Address {
-            host: Host::Ip(node.address),
-            port: API_SERVER_PORT,
-        })
+        .map(|node| api_server(node.address))
         .collect()
+}
+
+fn api_server(address: IpAddr) -> Address {
+    Address {
+        host: Host::Ip(address),
+        port: API_SERVER_PORT,
+    }
 }
 
 /// One request, dialling included. An overloaded API server may take long, and

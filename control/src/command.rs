@@ -10,12 +10,17 @@ use daemon::exit::Failure;
 use crate::cli::{Cli, Command, Flags, Limits};
 use crate::client::Server;
 use crate::cluster::Cluster;
+use crate::observe::EtcdClient;
 use crate::resources::Resources;
 use crate::sync::Wish;
 
 mod completions;
 mod demo;
+mod init;
 mod plan;
+mod resource;
+mod run;
+pub(crate) mod status;
 mod sync;
 mod validate;
 
@@ -25,6 +30,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Command::Validate => validate::run(&flags),
         Command::Plan(plan) => plan::run(&flags, &plan),
+        Command::Run(options) => run::run(flags, options),
+        Command::Status(options) => status::run(&flags, &options),
+        Command::Resource(command) => resource::run(&flags, command),
+        Command::Init => init::run(&flags),
         Command::Sync(limits) => sync::run(&flags, &limits),
         Command::Demo(args) => demo::run(&flags, &args),
         Command::DemoPart(args) => demo::run_part(args),
@@ -41,11 +50,30 @@ fn read_resources(flags: &Flags) -> Result<Option<Resources>, Failure> {
     flags.resources.as_ref().map(read).transpose()
 }
 
+fn read_etcd(flags: &Flags) -> Result<Option<EtcdClient>, Failure> {
+    match (&flags.etcd_ca, &flags.etcd_cert, &flags.etcd_key) {
+        (Some(ca), Some(certificate), Some(key)) => EtcdClient::new(ca, certificate, key)
+            .map(Some)
+            .map_err(Failure::usage),
+        // The command line takes all or none.
+        _ => Ok(None),
+    }
+}
+
+/// A name for this process, for records and the Lease: no other has it.
+fn instance() -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    let id = jiff::Timestamp::now().as_nanosecond() & 0xff_ffff;
+    format!("{host}_{}_{id:06x}", std::process::id())
+}
+
 fn read_wish(flags: &Flags, limits: &Limits) -> Result<Wish, Failure> {
     Ok(Wish {
         cluster: read_cluster(flags)?,
         resources: read_resources(flags)?,
         limits: limits.into(),
+        etcd: read_etcd(flags)?,
     })
 }
 

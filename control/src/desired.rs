@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::cluster::{Cluster, ServiceName};
 use crate::object::{Key, Object};
@@ -18,6 +19,7 @@ use crate::resources::Resources;
 pub use nodes::{MASTER, Members, WantedNode, is_synchronised};
 
 mod dns;
+mod endpoints;
 mod manifest;
 mod nodes;
 mod rbac;
@@ -65,6 +67,21 @@ pub enum Note {
         /// The Node's name.
         node: String,
     },
+    /// The control plane has an address that Kubernetes takes in no endpoints.
+    NoEndpoints {
+        /// The address.
+        address: IpAddr,
+    },
+    /// An API server has written endpoints that are control's.
+    Fought {
+        /// Which.
+        object: Key,
+    },
+    /// What is done could not be written down.
+    Unrecorded {
+        /// Why.
+        why: String,
+    },
     /// Objects that left the directory of resources and are still in the cluster.
     Unregistered {
         /// Which.
@@ -96,6 +113,17 @@ impl fmt::Display for Note {
                     "Node {node} does not exist yet: its kubelet has not registered it"
                 )
             }
+            Self::NoEndpoints { address } => write!(
+                f,
+                "endpoints of kubernetes and cke-etcd are not written: Kubernetes takes no \
+                 loopback or link-local address there, as {address} is"
+            ),
+            Self::Fought { object } => write!(
+                f,
+                "kube-apiserver has written {object} otherwise; should it do so again, start the \
+                 API servers with --endpoint-reconciler-type=none, else both undo each other's work"
+            ),
+            Self::Unrecorded { why } => write!(f, "the operations are not recorded: {why}"),
             Self::Unregistered { objects } => {
                 let shown: Vec<_> = objects.iter().take(SHOWN).map(Key::to_string).collect();
                 write!(
@@ -121,6 +149,7 @@ pub fn desired(cluster: &Cluster, resources: Option<&Resources>, observed: &Obse
         ..Desired::default()
     };
     dns::add(&mut desired, cluster, observed);
+    endpoints::add(&mut desired, cluster, observed);
     nodes::add(&mut desired, cluster, observed);
     if let Some(resources) = resources {
         resources::add(&mut desired, resources, &own());
@@ -149,6 +178,7 @@ fn own() -> Vec<Key> {
         .map(|object| object.key)
         .collect();
     keys.extend(dns::own());
+    keys.extend(endpoints::own());
     keys.push(inventory::key());
     keys
 }

@@ -114,7 +114,7 @@ fn array<'a>(value: &'a Value, field: &str) -> &'a [Value] {
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
-const KUBERNETES: [(&str, &str, &str, bool); 17] = [
+const KUBERNETES: [(&str, &str, &str, bool); 18] = [
     ("v1", "ConfigMap", "configmaps", true),
     ("v1", "Endpoints", "endpoints", true),
     ("v1", "Namespace", "namespaces", false),
@@ -122,6 +122,7 @@ const KUBERNETES: [(&str, &str, &str, bool); 17] = [
     ("v1", "Secret", "secrets", true),
     ("v1", "Service", "services", true),
     ("v1", "ServiceAccount", "serviceaccounts", true),
+    ("coordination.k8s.io/v1", "Lease", "leases", true),
     ("apps/v1", "DaemonSet", "daemonsets", true),
     ("apps/v1", "Deployment", "deployments", true),
     (

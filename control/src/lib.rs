@@ -13,6 +13,9 @@
 //!    depends on it;
 //! 5. `output` says what happened, for people or as JSON.
 //!
+//! `control run` (`keeper`) walks that line again and again while it holds the `lease`;
+//! `record` writes down what is done, before and after.
+//!
 //! `control plan` is the same line and ends after the third step. `control demo` is
 //! a line of its own, in `demo`.
 
@@ -34,8 +37,13 @@ mod cli;
 mod client;
 mod command;
 mod demo;
+mod event;
+mod keeper;
+mod lease;
+mod metrics;
 mod observe;
 mod output;
+mod record;
 mod sync;
 
 /// Runs the program with its command line, the program's name first.

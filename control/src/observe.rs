@@ -3,9 +3,10 @@
 //! It costs a LIST of Nodes, in pages; a LIST of each kind of which more than a few
 //! objects may be wanted, in one namespace where all of them stand in one; a GET for each
 //! object of the other kinds; and two requests of discovery where a kind is not
-//! Kubernetes' own. Nothing is written, and everything that is read has a bound.
+//! Kubernetes' own; and the control plane's health. Nothing is written, and everything that is read has a bound.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
@@ -18,25 +19,63 @@ use crate::object::Key;
 use crate::observed::Observed;
 use crate::plan::{Plan, inventory};
 use crate::resources::Resources;
+use crate::sync::Wish;
 
+mod health;
 mod objects;
 
+pub(crate) use health::EtcdClient;
+
 /// Reads what [`desired::desired`] and a plan need to know of the cluster.
-pub(crate) async fn observe(
-    server: &Server,
-    cluster: &Cluster,
-    resources: Option<&Resources>,
-) -> Result<Observed, RequestError> {
+pub(crate) async fn observe(server: &Server, wish: &Wish) -> Result<Observed, RequestError> {
+    let (cluster, resources) = (&wish.cluster, wish.resources.as_ref());
     let needed = desired::needed(cluster, resources);
     let known = inventoried(server, &needed).await?;
     let wanted: BTreeSet<Key> = needed.into_iter().chain(known).collect();
     let kinds = kinds(server, cluster, resources, &wanted).await?;
-    let (objects, nodes) = tokio::join!(objects::read(server, &kinds, &wanted), server.nodes());
+    let (objects, nodes, health) = tokio::join!(
+        objects::read(server, &kinds, &wanted),
+        server.nodes(),
+        health(server, wish)
+    );
     Ok(Observed {
         objects: objects?,
         nodes: nodes?,
+        api_servers: health.api_servers,
+        etcd: health.etcd,
         kinds,
     })
+}
+
+/// Who of the control plane is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) api_servers: BTreeMap<IpAddr, bool>,
+    pub(crate) etcd: BTreeMap<IpAddr, bool>,
+}
+
+impl Health {
+    /// Whether all are well.
+    pub(crate) fn is_well(&self) -> bool {
+        self.api_servers
+            .values()
+            .chain(self.etcd.values())
+            .all(|&well| well)
+    }
+}
+
+/// Asks each server of the control plane for its health, for two seconds at most.
+pub(crate) async fn health(server: &Server, wish: &Wish) -> Health {
+    let addresses: Vec<IpAddr> = wish
+        .cluster
+        .control_plane()
+        .map(|node| node.address)
+        .collect();
+    let (api_servers, etcd) = tokio::join!(
+        health::api_servers(server, &addresses),
+        health::etcd(wish.etcd.as_ref(), &addresses)
+    );
+    Health { api_servers, etcd }
 }
 
 /// The objects that the inventory knows, if it is needed.

@@ -18,6 +18,10 @@ pub struct Observed {
     pub objects: BTreeMap<Key, Value>,
     /// Every Node, by name.
     pub nodes: BTreeMap<String, SeenNode>,
+    /// Whether each API server of cluster.yml is ready.
+    pub api_servers: BTreeMap<IpAddr, bool>,
+    /// Whether each etcd member of cluster.yml is healthy.
+    pub etcd: BTreeMap<IpAddr, bool>,
     /// The kinds that there are, or will be once the wanted definitions are.
     pub kinds: Kinds,
 }

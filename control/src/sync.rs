@@ -10,9 +10,10 @@ use crate::client::{RequestError, Server};
 use crate::cluster::Cluster;
 use crate::desired::{Note, desired};
 use crate::object::Key;
-use crate::observe;
+use crate::observe::{self, EtcdClient};
 use crate::observed::Observed;
-use crate::plan::{Limits, Plan, Reason, plan};
+use crate::plan::{Limits, Operation, Plan, Reason, plan};
+use crate::record;
 use crate::resources::Resources;
 
 /// What a person asks for, in files and flags.
@@ -21,11 +22,19 @@ pub(crate) struct Wish {
     pub(crate) cluster: Cluster,
     pub(crate) resources: Option<Resources>,
     pub(crate) limits: Limits,
+    /// How etcd is asked for its health, if it can be.
+    pub(crate) etcd: Option<EtcdClient>,
+}
+
+/// Who writes, and whether they still may.
+pub(crate) struct Pen<'a> {
+    pub(crate) by: &'a str,
+    pub(crate) may_write: &'a dyn Fn() -> bool,
 }
 
 /// Reads the cluster and decides; writes nothing.
 pub(crate) async fn decide(server: &Server, wish: &Wish) -> Result<Plan, RequestError> {
-    let observed = observe(server, wish).await?;
+    let observed = observe::observe(server, wish).await?;
     Ok(decided(server, wish, &observed).await)
 }
 
@@ -33,17 +42,20 @@ pub(crate) async fn decide(server: &Server, wish: &Wish) -> Result<Plan, Request
 pub(crate) async fn sync<E>(
     server: &Server,
     wish: &Wish,
+    pen: &Pen<'_>,
     mut done: impl FnMut(&Outcome) -> Result<(), E>,
 ) -> Result<Report, SyncError<E>> {
-    let observed = observe(server, wish).await.map_err(SyncError::Unread)?;
+    let observed = observe::observe(server, wish)
+        .await
+        .map_err(SyncError::Unread)?;
     let mut report = Report::default();
-    round(server, wish, &observed, &mut report, &mut done).await?;
+    round(server, wish, pen, &observed, &mut report, &mut done).await?;
     let waiting: Vec<_> = report.notes.iter().filter_map(waits).cloned().collect();
     if waiting.is_empty() || report.outcomes.is_empty() {
         return Ok(report);
     }
-    match observe(server, wish).await {
-        Ok(observed) => round(server, wish, &observed, &mut report, &mut done).await?,
+    match observe::observe(server, wish).await {
+        Ok(observed) => round(server, wish, pen, &observed, &mut report, &mut done).await?,
         // The first round has been carried out and must be reported, come what may.
         Err(error) => {
             for key in waiting {
@@ -60,12 +72,10 @@ pub(crate) async fn sync<E>(
 pub(crate) enum SyncError<E> {
     /// The cluster could not be read.
     Unread(RequestError),
+    /// We may write no more: the Lease is lost, or the program ends.
+    Lost,
     /// Nobody takes the outcomes any more.
     Untold(E),
-}
-
-async fn observe(server: &Server, wish: &Wish) -> Result<Observed, RequestError> {
-    observe::observe(server, &wish.cluster, wish.resources.as_ref()).await
 }
 
 async fn decided(server: &Server, wish: &Wish, observed: &Observed) -> Plan {
@@ -78,12 +88,18 @@ async fn decided(server: &Server, wish: &Wish, observed: &Observed) -> Plan {
 async fn round<E>(
     server: &Server,
     wish: &Wish,
+    pen: &Pen<'_>,
     observed: &Observed,
     report: &mut Report,
     done: &mut impl FnMut(&Outcome) -> Result<(), E>,
 ) -> Result<(), SyncError<E>> {
     let plan = decided(server, wish, observed).await;
-    report.notes = plan.notes;
+    // What an earlier round found out in passing is to be known, too.
+    report
+        .notes
+        .retain(|note| matches!(note, Note::Fought { .. } | Note::Unrecorded { .. }));
+    report.notes.extend(plan.notes);
+    report.notes.dedup();
     report.left = plan.left;
     let blocked: Vec<_> = report
         .left
@@ -101,11 +117,41 @@ async fn round<E>(
             add(outcome, report, done)?;
         }
     }
-    for operation in plan.operations {
-        if !report.has(&operation.key) {
-            let outcome = apply::apply(server, operation, report).await;
-            add(outcome, report, done)?;
+    let operations: Vec<_> = plan
+        .operations
+        .into_iter()
+        .filter(|operation| !report.has(&operation.key))
+        .collect();
+    if operations.is_empty() {
+        return Ok(());
+    }
+    if !(pen.may_write)() {
+        return Err(SyncError::Lost);
+    }
+    if let Err(error) = record::begin(server, &operations, pen.by).await {
+        let why = error.to_string();
+        report.notes.push(Note::Unrecorded { why });
+    }
+    let first = report.outcomes.len();
+    let carried_out = carry_out(server, operations, pen, report, done).await;
+    // A failure has been told at the beginning.
+    let _ = record::end(server, &report.outcomes[first..], pen.by).await;
+    carried_out
+}
+
+async fn carry_out<E>(
+    server: &Server,
+    operations: Vec<Operation>,
+    pen: &Pen<'_>,
+    report: &mut Report,
+    done: &mut impl FnMut(&Outcome) -> Result<(), E>,
+) -> Result<(), SyncError<E>> {
+    for operation in operations {
+        if !(pen.may_write)() {
+            return Err(SyncError::Lost);
         }
+        let outcome = apply::apply(server, operation, report).await;
+        add(outcome, report, done)?;
     }
     Ok(())
 }

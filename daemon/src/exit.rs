@@ -4,6 +4,7 @@
 //! world was not as needed (a port in use, a server out of reach).
 
 use std::ffi::OsString;
+use std::fmt;
 use std::process::ExitCode;
 
 use crate::config_file::ConfigError;
@@ -49,6 +50,16 @@ impl Failure {
             self.code = code;
         }
         self
+    }
+}
+
+/// The sentence; empty when it has been reported.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.error {
+            Some(error) => write!(f, "{error:#}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -194,6 +194,8 @@ async fn nobodys_taint_is_lost_when_two_write_at_once() {
         enough.store(true, Ordering::Relaxed);
     };
     tokio::join!(other, control);
+    scene.cluster_yml("", "taint_control_plane: false\n");
+    scene.sync().await;
     let given = given.into_inner();
     assert!(given >= 100, "the other did write meanwhile: {given}");
     let mut expected: Vec<_> = (0..given)

@@ -26,11 +26,16 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts the cluster; None when this machine cannot, which has then been said.
     pub(crate) async fn start(api_servers: u8) -> Option<Self> {
-        let place = Place::loopback();
-        let cluster = Cluster::builder(&place)
-            .api_servers(api_servers)
-            .start()
-            .await?;
+        Self::start_in(Place::loopback(), api_servers, &[]).await
+    }
+
+    /// Starts the cluster in this place, its API servers with these flags too.
+    pub(crate) async fn start_in(place: Place, api_servers: u8, flags: &[&str]) -> Option<Self> {
+        let mut builder = Cluster::builder(&place).api_servers(api_servers);
+        for flag in flags {
+            builder = builder.flag(*flag);
+        }
+        let cluster = builder.start().await?;
         Some(Self { cluster, place })
     }
 

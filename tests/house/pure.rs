@@ -5,8 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The subjects, each a file `NAME.rs` and a folder `NAME` beside it.
-const SUBJECTS: [&str; 7] = [
+const SUBJECTS: [&str; 9] = [
     "control/src/desired",
+    "control/src/kind",
+    "control/src/lease",
     "control/src/observed",
     "control/src/plan",
     "nodedns/src/validate",

@@ -166,6 +166,19 @@ impl Server {
         self.exchange(format_args!("{doing} {key}"), request).await
     }
 
+    /// Replaces an object, if it is still of the resourceVersion in `content`.
+    pub(crate) async fn replace(
+        &self,
+        key: &Key,
+        plural: &str,
+        content: &Value,
+    ) -> Result<Reply, RequestError> {
+        let request = Request::put(path(key, plural))
+            .header(CONTENT_TYPE, "application/json")
+            .body(content.to_string().into_bytes());
+        self.exchange(format_args!("replace {key}"), request).await
+    }
+
     /// What kinds the server knows: two documents of aggregated discovery (KEP-3352).
     pub(crate) async fn discovery(&self) -> Result<[Value; 2], RequestError> {
         let ask = |path: &'static str| {

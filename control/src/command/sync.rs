@@ -7,18 +7,24 @@ use daemon::exit::Failure;
 use super::{block_on, connect, read_wish};
 use crate::cli::{self, Flags, Format};
 use crate::output::{self, json, text};
-use crate::sync::{SyncError, sync};
+use crate::sync::{Pen, SyncError, sync};
 
 pub(super) fn run(flags: &Flags, options: &cli::Limits) -> Result<ExitCode, Failure> {
     let report = block_on(async {
         let wish = read_wish(flags, options)?;
         let server = connect(flags, &wish.cluster).await?;
-        let synced = sync(&server, &wish, |outcome| match flags.output {
+        let by = super::instance();
+        let pen = Pen {
+            by: &by,
+            may_write: &|| true,
+        };
+        let synced = sync(&server, &wish, &pen, |outcome| match flags.output {
             Format::Text => output::print(&text::outcome(outcome)),
             Format::Json => Ok(()),
         });
         synced.await.map_err(|error| match error {
             SyncError::Unread(error) => Failure::failed(error),
+            SyncError::Lost => Failure::failed(anyhow::anyhow!("stopped")),
             SyncError::Untold(error) => Failure::failed(error),
         })
     })?;

@@ -71,13 +71,6 @@ fn all_that_may_be_wanted_is_read_first() {
 }
 
 #[test]
-fn the_dns_service_may_be_cluster_dns_itself() {
-    let needed = needed(&cluster("dns_service: kube-system/cluster-dns\n"), None);
-    let services = needed.iter().filter(|key| key.kind == "Service").count();
-    assert_eq!(services, 1, "nothing is read twice");
-}
-
-#[test]
 fn node_dns_waits_for_the_cluster_ip_of_cluster_dns() {
     for observed in [
         Observed::default(),

@@ -1,14 +1,19 @@
 //! Results as one JSON document. Its form is a promise: fields are added, never
 //! renamed or removed. The tests pin it.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::apply::{End, Report};
 use crate::cluster::Cluster;
+use crate::command::status::Status;
 use crate::desired::Note;
 use crate::object::Key;
 use crate::plan::{Left, Plan, Reason};
+use crate::record::Record;
 use crate::resources::Resources;
 
 /// `control validate -o json`.
@@ -136,6 +141,64 @@ pub(crate) fn report(report: &Report) -> String {
         skipped: report.count(|end| matches!(end, End::Skipped(_))),
         left: leavings(&report.left),
         notes: notes(&report.notes),
+    })
+}
+
+/// `control resource list -o json`.
+pub(crate) fn resources(resources: &Resources) -> String {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        resources: Vec<Item<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Item<'a> {
+        #[serde(flatten)]
+        object: Object<'a>,
+        source: String,
+    }
+    let items = resources.objects.iter().map(|resource| Item {
+        object: Object::of(&resource.object.key),
+        source: resource.source.to_string(),
+    });
+    render(&Document {
+        resources: items.collect(),
+    })
+}
+
+/// `control status -o json`.
+pub(crate) fn status(status: &Status) -> String {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        holder: Option<&'a str>,
+        holder_renewed: Option<&'a str>,
+        api_servers: Vec<Health>,
+        etcd: Vec<Health>,
+        operations: usize,
+        left: Vec<Leaving<'a>>,
+        notes: Vec<String>,
+        records: &'a [Record],
+    }
+    #[derive(Serialize)]
+    struct Health {
+        address: IpAddr,
+        healthy: bool,
+    }
+    let health = |all: &BTreeMap<IpAddr, bool>| {
+        let each = all
+            .iter()
+            .map(|(&address, &healthy)| Health { address, healthy });
+        each.collect::<Vec<_>>()
+    };
+    let holder = status.holder.as_ref();
+    render(&Document {
+        holder: holder.map(|(holder, _)| holder.as_str()),
+        holder_renewed: holder.map(|(_, renewed)| renewed.as_str()),
+        api_servers: health(&status.health.api_servers),
+        etcd: health(&status.health.etcd),
+        operations: status.plan.operations.len(),
+        left: leavings(&status.plan.left),
+        notes: notes(&status.plan.notes),
+        records: &status.records,
     })
 }
 

@@ -10,9 +10,10 @@ use super::fields::before_and_after;
 use super::printable;
 use crate::apply::{End, Outcome, Report};
 use crate::cluster::Cluster;
+use crate::command::status::Status;
 use crate::desired::Note;
 use crate::plan::{Action, Left, Operation, Plan, Reason};
-use crate::resources::Resources;
+use crate::resources::{Resource, Resources};
 
 /// `control validate`.
 pub(crate) fn cluster(path: &Path, cluster: &Cluster, resources: Option<&Resources>) -> String {
@@ -144,6 +145,62 @@ pub(crate) fn report(report: &Report) -> String {
         let _ = write!(text, ", {skipped} skipped");
     }
     text.push('\n');
+    text
+}
+
+/// `control resource list`.
+pub(crate) fn resources(resources: &Resources) -> String {
+    let mut text = String::new();
+    for Resource { object, source } in &resources.objects {
+        let _ = writeln!(text, "{}  {DIM}{source}{DIM:#}", object.key);
+    }
+    text
+}
+
+/// `control status`.
+pub(crate) fn status(status: &Status) -> String {
+    let mut text = match &status.holder {
+        Some((holder, renewed)) => printable(&format!("kept by {holder}, last seen {renewed}")),
+        None => "no `control run` keeps it".to_owned(),
+    };
+    text.push('\n');
+    for (what, health) in [
+        ("API server", &status.health.api_servers),
+        ("etcd", &status.health.etcd),
+    ] {
+        for (address, well) in health {
+            let (word, style) = if *well {
+                ("well", GREEN)
+            } else {
+                ("not well", RED)
+            };
+            let _ = writeln!(text, "{what} {address}: {style}{word}{style:#}");
+        }
+    }
+    text.push_str(&notes(&status.plan.notes));
+    left(&mut text, &status.plan.left);
+    match status.plan.operations.len() {
+        0 => text.push_str("nothing to do\n"),
+        count => {
+            let _ = writeln!(
+                text,
+                "{} to do; `control plan` shows them",
+                counted(count, "operation")
+            );
+        }
+    }
+    for record in &status.records {
+        let line = printable(&format!(
+            "{} {} {}  {}{}{}",
+            record.start_at,
+            record.status.word(),
+            record.operation,
+            record.info,
+            if record.error.is_empty() { "" } else { ": " },
+            record.error,
+        ));
+        let _ = writeln!(text, "{DIM}{line}{DIM:#}");
+    }
     text
 }
 

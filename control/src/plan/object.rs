@@ -26,8 +26,11 @@ pub(super) fn decide(
 ) -> Decision {
     let Object { key, mut content } = wanted;
     let plural = plural.to_owned();
+    let has_revision = has_revision(&key);
     let Some(live) = live else {
-        set_revision(&mut content, 1);
+        if has_revision {
+            set_revision(&mut content, 1);
+        }
         return Decision {
             operation: Some(Operation {
                 key,
@@ -42,7 +45,9 @@ pub(super) fn decide(
     };
     let owners = Owners::of(live);
     let from = revision(live);
-    set_revision(&mut content, from.unwrap_or(1));
+    if has_revision {
+        set_revision(&mut content, from.unwrap_or(1));
+    }
     let leftovers = owners.leftovers(live, &content);
     let (theirs, mut changes): (Vec<_>, Vec<_>) = differences(&content, live)
         .into_iter()
@@ -62,7 +67,7 @@ pub(super) fn decide(
     }
     let image = image(&changes);
     let reason = match from {
-        Some(from) if ours || image.is_some() => {
+        Some(from) if has_revision && (ours || image.is_some()) => {
             let to = from.saturating_add(1);
             set_revision(&mut content, to);
             image.unwrap_or(Reason::Revision { from, to })
@@ -79,6 +84,17 @@ pub(super) fn decide(
         depends_on,
     });
     Decision { operation, left }
+}
+
+/// CKE counts no revisions of endpoints, which follow the health of servers.
+fn has_revision(key: &Key) -> bool {
+    let is_endpoints = matches!(key.kind.as_str(), "Endpoints" | "EndpointSlice")
+        || key.kind == "Service" && key.name == "cke-etcd";
+    let is_control_plane = matches!(key.namespace.as_deref(), Some("default" | "kube-system"))
+        && (key.name.starts_with("kubernetes")
+            || key.name == "cke-etcd"
+            || key.name.starts_with("cke-etcd-ipv"));
+    !(is_endpoints && is_control_plane)
 }
 
 fn is_ours(owners: &Owners<'_>, change: &Change) -> bool {

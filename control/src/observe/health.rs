@@ -1,0 +1,114 @@
+//! Which API servers and etcd members are well: `/readyz`, and etcd's `/health`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::future::join_all;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::client::Server;
+
+/// The health of each API server, by address.
+pub(super) async fn api_servers(server: &Server, addresses: &[IpAddr]) -> BTreeMap<IpAddr, bool> {
+    let probes = addresses.iter().map(|&address| async move {
+        let ready = timeout(PATIENCE, server.is_ready(address)).await;
+        (address, ready.unwrap_or(false))
+    });
+    join_all(probes).await.into_iter().collect()
+}
+
+/// How etcd is asked for its health.
+#[derive(Clone)]
+pub(crate) struct EtcdClient {
+    tls: TlsConnector,
+}
+
+impl std::fmt::Debug for EtcdClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EtcdClient")
+    }
+}
+
+impl EtcdClient {
+    /// With the CA of etcd, and a client's certificate and key.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is none.
+    pub(crate) fn new(ca: &Path, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
+        let named = |path: &Path| format!("{} cannot be used for etcd", path.display());
+        let certificates = |path: &Path| {
+            CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .with_context(|| named(path))
+        };
+        let mut roots = RootCertStore::empty();
+        for root in certificates(ca)? {
+            roots.add(root).with_context(|| named(ca))?;
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(
+            certificates(certificate)?,
+            PrivateKeyDer::from_pem_file(key).with_context(|| named(key))?,
+        )
+        .with_context(|| named(certificate))?;
+        Ok(Self {
+            tls: TlsConnector::from(Arc::new(config)),
+        })
+    }
+
+    async fn is_healthy(&self, address: SocketAddr) -> anyhow::Result<bool> {
+        let tcp = TcpStream::connect(address).await?;
+        let mut stream = self
+            .tls
+            .connect(ServerName::from(address.ip()), tcp)
+            .await?;
+        let request =
+            format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        (&mut stream)
+            .take(MAX_ANSWER)
+            .read_to_end(&mut answer)
+            .await?;
+        Ok(String::from_utf8_lossy(&answer).contains("\"health\":\"true\""))
+    }
+}
+
+/// The health of each etcd member, by address. Without a client's certificate a member
+/// that accepts connections counts as well.
+pub(super) async fn etcd(
+    client: Option<&EtcdClient>,
+    addresses: &[IpAddr],
+) -> BTreeMap<IpAddr, bool> {
+    let probes = addresses.iter().map(|&ip| async move {
+        let address = SocketAddr::new(ip, ETCD_PORT);
+        let probe = async {
+            match client {
+                Some(client) => client.is_healthy(address).await.unwrap_or(false),
+                None => TcpStream::connect(address).await.is_ok(),
+            }
+        };
+        (ip, timeout(PATIENCE, probe).await.unwrap_or(false))
+    });
+    join_all(probes).await.into_iter().collect()
+}
+
+/// A healthy server answers in milliseconds; the endpoints must follow within 5 s.
+const PATIENCE: Duration = Duration::from_secs(2);
+const ETCD_PORT: u16 = 2379;
+/// etcd's answer has some hundred bytes.
+const MAX_ANSWER: u64 = 16 << 10;

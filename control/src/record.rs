@@ -1,0 +1,286 @@
+//! What was done: the last operations, in ConfigMap `kube-system/cke-control-records`, a
+//! line of JSON each, in CKE's words (`new` is what a plan shows; then `running`,
+//! `completed`, `cancelled`).
+//!
+//! A batch of operations is written down as running before it begins and again when it
+//! has ended, so that one which was cut off is still to be seen: whoever begins next calls
+//! it cancelled.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::apply::{End, Outcome};
+use crate::client::{RequestError, Server};
+use crate::kind::Kinds;
+use crate::object::Key;
+use crate::plan::Operation;
+
+/// One operation, past or under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Counts up.
+    pub(crate) id: u64,
+    pub(crate) status: Status,
+    /// As `update ConfigMap kube-system/node-dns`.
+    pub(crate) operation: String,
+    /// Why, as the plan said.
+    pub(crate) info: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) error: String,
+    /// RFC 3339.
+    pub(crate) start_at: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) end_at: String,
+    /// Who did it.
+    pub(crate) by: String,
+}
+
+/// CKE's words for how far an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    Running,
+    Completed,
+    Cancelled,
+}
+
+impl Status {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The records of a cluster, oldest first.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Records {
+    pub(crate) list: Vec<Record>,
+}
+
+impl Records {
+    /// What the ConfigMap holds; lines that are no records are passed over.
+    pub(crate) fn of(live: &Value) -> Self {
+        let text = live["data"][RECORDS].as_str().unwrap_or_default();
+        Self {
+            list: text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect(),
+        }
+    }
+
+    /// Writes down operations that begin now. Those that still run have been cut off.
+    fn begin(&mut self, operations: &[Operation], by: &str, stamp: &str) {
+        for record in &mut self.list {
+            if record.status == Status::Running {
+                record.status = Status::Cancelled;
+                record.error = format!("cut off: {} ended before it was done", record.by);
+            }
+        }
+        let next = self.list.last().map_or(1, |last| last.id.saturating_add(1));
+        let new = (next..).zip(operations).map(|(id, operation)| Record {
+            id,
+            status: Status::Running,
+            operation: format!("{} {}", operation.action.word(), operation.key),
+            info: operation.reason.to_string(),
+            error: String::new(),
+            start_at: stamp.to_owned(),
+            end_at: String::new(),
+            by: by.to_owned(),
+        });
+        self.list.extend(new);
+        let surplus = self.list.len().saturating_sub(KEPT);
+        self.list.drain(..surplus);
+    }
+
+    /// Writes down how the operations that ran have ended.
+    fn end(&mut self, outcomes: &[Outcome], by: &str, stamp: &str) {
+        let running = self
+            .list
+            .iter_mut()
+            .filter(|record| record.status == Status::Running && record.by == by);
+        for record in running {
+            let ended = outcomes.iter().find(|outcome| {
+                record
+                    .operation
+                    .split_once(' ')
+                    .is_some_and(|(_, key)| key == outcome.key.to_string())
+            });
+            stamp.clone_into(&mut record.end_at);
+            match ended.map(|outcome| &outcome.end) {
+                Some(End::Failed(why)) => {
+                    record.status = Status::Cancelled;
+                    record.error.clone_from(why);
+                }
+                Some(End::Skipped(needed)) => {
+                    record.status = Status::Cancelled;
+                    record.error = format!("needs {needed}, which failed");
+                }
+                Some(_) => record.status = Status::Completed,
+                None => {
+                    record.status = Status::Cancelled;
+                    "not begun".clone_into(&mut record.error);
+                }
+            }
+        }
+    }
+
+    fn write(&self) -> Value {
+        let lines: String = self
+            .list
+            .iter()
+            .map(|record| serde_json::to_string(record).expect("its keys are words") + "\n")
+            .collect();
+        json!({"data": {RECORDS: lines}})
+    }
+}
+
+/// Reads the records; none when there are none yet.
+pub(crate) async fn read(server: &Server) -> Result<Records, RequestError> {
+    let (key, kinds) = (key(), Kinds::default());
+    let kind = kinds.of(&key).expect("a ConfigMap is Kubernetes' own");
+    let live = server.object(&key, kind).await?;
+    Ok(live.as_ref().map(Records::of).unwrap_or_default())
+}
+
+/// Writes down that these operations begin.
+pub(crate) async fn begin(
+    server: &Server,
+    operations: &[Operation],
+    by: &str,
+) -> Result<(), RequestError> {
+    let mut records = read(server).await?;
+    records.begin(operations, by, &now());
+    write(server, &records).await
+}
+
+/// Writes down how they have ended.
+pub(crate) async fn end(
+    server: &Server,
+    outcomes: &[Outcome],
+    by: &str,
+) -> Result<(), RequestError> {
+    let mut records = read(server).await?;
+    records.end(outcomes, by, &now());
+    write(server, &records).await
+}
+
+async fn write(server: &Server, records: &Records) -> Result<(), RequestError> {
+    let key = key();
+    let mut content = records.write();
+    content["apiVersion"] = json!(key.api_version);
+    content["kind"] = json!(key.kind);
+    content["metadata"] = json!({"namespace": key.namespace, "name": key.name});
+    server.apply(&key, "configmaps", &content, false).await?;
+    Ok(())
+}
+
+/// The time for people, to the second.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
+}
+
+fn key() -> Key {
+    Key::core("ConfigMap", "kube-system", "cke-control-records")
+}
+
+const RECORDS: &str = "records";
+/// Some hundred bytes each: far below the 1 MiB of a ConfigMap.
+const KEPT: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Action, Reason};
+
+    fn operation(name: &str) -> Operation {
+        Operation {
+            key: Key::core("ConfigMap", "a", name),
+            plural: "configmaps".to_owned(),
+            action: Action::Create(json!({})),
+            reason: Reason::Missing,
+            changes: Vec::new(),
+            depends_on: Vec::new(),
+        }
+    }
+
+    fn outcome(name: &str, end: End) -> Outcome {
+        Outcome {
+            key: Key::core("ConfigMap", "a", name),
+            end,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn lines(records: &Records) -> Vec<String> {
+        records
+            .list
+            .iter()
+            .map(|r| format!("{} {} {} {}", r.id, r.status.word(), r.operation, r.error))
+            .collect()
+    }
+
+    #[test]
+    fn operations_run_and_then_have_ended() {
+        let mut records = Records::default();
+        records.begin(
+            &[operation("x"), operation("y"), operation("z")],
+            "me",
+            "t1",
+        );
+        assert_eq!(lines(&records)[0], "1 running create ConfigMap a/x ");
+        let ends = [
+            outcome("x", End::Created),
+            outcome("y", End::Failed("no".to_owned())),
+        ];
+        records.end(&ends, "me", "t2");
+        assert_eq!(
+            lines(&records),
+            [
+                "1 completed create ConfigMap a/x ",
+                "2 cancelled create ConfigMap a/y no",
+                "3 cancelled create ConfigMap a/z not begun",
+            ]
+        );
+        assert_eq!(Records::of(&records.write()), records);
+    }
+
+    #[test]
+    fn what_was_cut_off_is_cancelled_by_who_begins_next() {
+        let mut records = Records::default();
+        records.begin(&[operation("x")], "first", "t1");
+        records.begin(&[operation("x")], "second", "t2");
+        assert_eq!(
+            lines(&records),
+            [
+                "1 cancelled create ConfigMap a/x cut off: first ended before it was done",
+                "2 running create ConfigMap a/x ",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let mut records = Records::default();
+        for _ in 0..3 {
+            let many: Vec<_> = (0..300).map(|n| operation(&n.to_string())).collect();
+            records.begin(&many, "me", "t");
+        }
+        assert_eq!(records.list.len(), KEPT);
+        assert_eq!(records.list.last().unwrap().id, 900);
+    }
+
+    #[test]
+    fn lines_that_are_no_records_are_passed_over() {
+        assert_eq!(
+            Records::of(&json!({"data": {"records": "x\n{}\n7\n"}})),
+            Records::default()
+        );
+        assert_eq!(Records::of(&json!(7)), Records::default());
+    }
+}

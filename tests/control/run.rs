@@ -1,0 +1,203 @@
+//! `control run`: one writer, takeover, records, metrics; and `status`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Event};
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use serde_json::json;
+use tests::admin::Admin;
+use tests::peer::Peer;
+use tests::wait;
+
+use crate::scene::{Scene, json};
+
+fn run(scene: &Scene, number: u8) -> (Peer, SocketAddr) {
+    let metrics = scene.place().socket_address(number, 9254);
+    let peer = scene
+        .control(&["run", "--interval", "1s", "--metrics-addr"])
+        .arg(metrics.to_string())
+        .start();
+    (peer, metrics)
+}
+
+async fn holder(scene: &Scene) -> Option<String> {
+    let lease: Lease = scene
+        .in_kube_system()
+        .get_opt("cke-control")
+        .await
+        .unwrap()?;
+    lease
+        .spec?
+        .holder_identity
+        .filter(|holder| !holder.is_empty())
+}
+
+/// Breaks what control keeps, and waits until it is mended.
+async fn mended(scene: &Scene, within: Duration) {
+    let config_maps: Api<ConfigMap> = scene.in_kube_system();
+    let broken = json!({"data": {"Corefile": "broken"}});
+    config_maps
+        .patch(
+            "cluster-dns",
+            &PatchParams::default(),
+            &Patch::Merge(broken),
+        )
+        .await
+        .unwrap();
+    wait::until("a repair", within, async || {
+        let data = scene.config_map("cluster-dns").await.data.unwrap();
+        if data["Corefile"] == "broken" {
+            Err("still broken")
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_instances_one_writes_and_the_other_takes_over_when_it_is_killed() {
+    let Some(scene) = Scene::start(1).await else {
+        return;
+    };
+    scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
+    let (mut first, first_metrics) = run(&scene, 11);
+    first.says("we hold the Lease and write").await;
+    wait::until("the first round", Duration::from_secs(20), async || {
+        let config_map: Option<ConfigMap> =
+            scene.in_kube_system().get_opt("node-dns").await.unwrap();
+        config_map.map(drop).ok_or("not yet")
+    })
+    .await;
+    let (mut second, second_metrics) = run(&scene, 12);
+    second.says("started").await;
+    mended(&scene, Duration::from_secs(10)).await;
+    let leading = async |at: SocketAddr| Admin(at).get("/metrics").await.unwrap().1;
+    assert!(leading(first_metrics).await.contains("control_leading 1"));
+    wait::until(
+        "the second's metrics",
+        Duration::from_secs(10),
+        async || {
+            let text = leading(second_metrics).await;
+            if text.contains("control_leading 0") {
+                Ok(())
+            } else {
+                Err(text)
+            }
+        },
+    )
+    .await;
+    assert!(
+        !second.log().contains("we hold the Lease"),
+        "{}",
+        second.log()
+    );
+
+    let before = holder(&scene).await.unwrap();
+    first.kill();
+    wait::until("the takeover", Duration::from_secs(15), async || {
+        let now = holder(&scene).await;
+        if now.as_ref() == Some(&before) {
+            Err(before.clone())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    mended(&scene, Duration::from_secs(10)).await;
+
+    let events: Api<Event> = scene.in_kube_system();
+    let events = events.list(&ListParams::default()).await.unwrap();
+    let about: Vec<_> = events
+        .iter()
+        .filter(|event| event.involved_object.name.as_deref() == Some("cluster-dns"))
+        .filter_map(|event| event.reason.clone())
+        .collect();
+    assert!(about.contains(&"Updated".to_owned()), "{about:?}");
+
+    // One that ends in peace gives the Lease back.
+    assert!(second.stop().await.success(), "{}", second.log());
+    assert_eq!(holder(&scene).await, None);
+}
+
+#[tokio::test]
+async fn what_was_done_is_recorded_and_status_tells_it() {
+    let Some(scene) = Scene::start(1).await else {
+        return;
+    };
+    scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
+    let output = scene.control(&["status", "-o", "json"]).run().await;
+    assert_eq!(output.code(), 1, "{output}");
+    assert_eq!(json(&output)["records"], json!([]), "{output}");
+
+    scene.sync().await;
+    let output = scene
+        .control(&["status", "-o", "json", "--records", "100"])
+        .run()
+        .await;
+    let status = json(&output);
+    assert_eq!(output.code(), 0, "{output}");
+    assert_eq!(
+        (&status["operations"], &status["holder"]),
+        (&json!(0), &json!(null))
+    );
+    let records = status["records"].as_array().unwrap();
+    assert_eq!(records.len(), 14, "{status}");
+    for record in records {
+        assert_eq!(record["status"], "completed", "{record}");
+    }
+    assert_eq!(
+        records[0]["operation"],
+        "create ServiceAccount kube-system/cke-cluster-dns"
+    );
+
+    let text = scene.control(&["status"]).run().await.success();
+    assert!(text.starts_with("no `control run` keeps it\n"), "{text}");
+    assert!(
+        text.contains("completed create ConfigMap kube-system/node-dns"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn resources_are_edited_in_their_directory_and_a_first_file_is_written() {
+    let place = tests::place::Place::loopback();
+    let control = |arguments: &[&str]| tests::program::control(&place).args(arguments).run();
+    let out = control(&["init"]).await.success();
+    assert!(out.starts_with("wrote cluster.yml"), "{out}");
+    control(&["validate"]).await.success();
+    let again = control(&["init"]).await;
+    assert_eq!(again.code(), 2, "{again}");
+    assert!(again.stderr.contains("exists already"), "{again}");
+
+    let app = place.folder().join("app.yml");
+    std::fs::write(
+        &app,
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n",
+    )
+    .unwrap();
+    let resources = ["--resources", "resources"];
+    control(&[&["resource", "set", "app.yml"][..], &resources].concat())
+        .await
+        .success();
+    let list = control(&[&["resource", "list"][..], &resources].concat())
+        .await
+        .success();
+    assert!(
+        list.contains("Namespace a  resources/Namespace_a.yml:1:1"),
+        "{list}"
+    );
+    let valid = control(&[&["validate"][..], &resources].concat())
+        .await
+        .success();
+    assert!(valid.contains("1 resource of your own"), "{valid}");
+    control(&[&["resource", "delete", "Namespace/a"][..], &resources].concat())
+        .await
+        .success();
+    let list = control(&[&["resource", "list"][..], &resources].concat())
+        .await
+        .success();
+    assert_eq!(list, "");
+}
