@@ -89,7 +89,9 @@ fn files_of(subject: &Path) -> Vec<PathBuf> {
         };
         for path in entries.map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
-                folders.push(path);
+                if !path.ends_with("tests") {
+                    folders.push(path);
+                }
             } else if path.extension() == Some("rs".as_ref()) && !path.ends_with("tests.rs") {
                 files.push(path);
             }
