@@ -1,1 +1,6 @@
-//! Benchmarks of the three programs' parts; all of them are in `benches/`. README.md tells how to run them.
+//! What the side-by-side runs are made of; the benchmarks of parts are in `benches/`. README.md tells how to
+//! run both.
+
+pub mod load;
+pub mod proxy;
+pub mod tls;

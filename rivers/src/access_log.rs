@@ -3,19 +3,19 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tracing::debug;
+use tracing::{Level, debug, enabled};
 
-use crate::close::CloseReason;
+use crate::{close::CloseReason, config::address::Address, connection::Tried};
 
 /// What the line says.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) listener: &'a str,
     pub(crate) client: SocketAddr,
-    /// Who served it; empty if nobody did.
-    pub(crate) upstream: String,
+    /// Who served it, if somebody did.
+    pub(crate) upstream: Option<&'a Address>,
     /// The attempts that did not win, each with what became of it.
-    pub(crate) tried: String,
+    pub(crate) tried: &'a Tried,
     pub(crate) lasted: Duration,
     pub(crate) to_upstream: u64,
     pub(crate) to_client: u64,
@@ -24,12 +24,17 @@ pub(crate) struct Line<'a> {
 
 impl Line<'_> {
     pub(crate) fn write(&self) {
+        // Most nodes do not want these lines, and then nothing is put into words.
+        if !enabled!(target: "access", Level::DEBUG) {
+            return;
+        }
+        let upstream = self.upstream.map(ToString::to_string).unwrap_or_default();
         debug!(
             target: "access",
             listener = self.listener,
             client = %self.client,
-            upstream = self.upstream,
-            tried = self.tried,
+            upstream,
+            tried = %self.tried,
             seconds = self.lasted.as_secs_f64(),
             to_upstream = self.to_upstream,
             to_client = self.to_client,

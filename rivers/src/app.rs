@@ -14,7 +14,7 @@ use daemon::{
 };
 use tokio::{
     runtime::Builder,
-    sync::{Semaphore, mpsc, watch},
+    sync::mpsc,
     time::{sleep, timeout},
 };
 use tracing::{error, info, warn};
@@ -27,7 +27,7 @@ use crate::{
     in_force::InForce,
     listeners::Listeners,
     metrics,
-    worker::{Shared, Workers},
+    worker::{Shared, Workers, slots::Slots},
 };
 
 /// Runs rivers until a signal stops it.
@@ -39,7 +39,7 @@ pub(crate) fn run(config: Config, source: Option<&Source>) -> Result<ExitCode, F
     log_panics();
     let recorder = Metrics::install();
     metrics::describe();
-    let descriptors = descriptors::raise_limit().unwrap_or(Semaphore::MAX_PERMITS);
+    let descriptors = descriptors::raise_limit().unwrap_or(usize::MAX);
 
     let readiness = Readiness::new();
     let starting = readiness.task("listen");
@@ -71,13 +71,10 @@ async fn serve(
     let (director, ends) = Director::new(readiness.clone());
     let mut director = tokio::spawn(director.run());
 
-    let (close, closing) = watch::channel(false);
     let shared = Shared {
-        snapshot: Arc::clone(&ends.snapshot),
+        published: Arc::clone(&ends.published),
         events: ends.events,
-        slots: Arc::new(Semaphore::new(slots)),
-        drain: shutdown.drain(),
-        closing,
+        slots: Slots::new(slots),
         readiness: readiness.clone(),
     };
     let (workers, mut ended) =
@@ -85,8 +82,8 @@ async fn serve(
     let mut running = config.workers.get();
     drop(shared);
     let state_dir = config.state_dir.clone();
-    let discoveries = Discoveries::new(ends.changes.clone(), ends.snapshot, state_dir);
-    let listeners = Listeners::new(ends.changes, workers);
+    let discoveries = Discoveries::new(ends.changes.clone(), ends.published, state_dir);
+    let listeners = Listeners::new(ends.changes, workers.clone());
     let mut in_force =
         InForce::begin(config, listeners, discoveries, log, readiness.clone()).await?;
     starting.done();
@@ -108,6 +105,7 @@ async fn serve(
     // The sockets close when nobody has them any more: clients are to be refused from now on.
     let shutdown_timeout = in_force.shutdown_timeout();
     drop(in_force);
+    workers.drain().await;
     tokio::select! {
         () = all(&mut ended, &mut running) => return Ok(ExitCode::SUCCESS),
         signal = shutdown.signal() => warn!(signal, "stopping at once"),
@@ -116,7 +114,7 @@ async fn serve(
             warn!(after, "closing the connections that are left");
         }
     }
-    close.send_replace(true);
+    workers.close().await;
     if timeout(CLOSING, all(&mut ended, &mut running))
         .await
         .is_err()
@@ -180,7 +178,7 @@ fn slots(config: &Config, descriptors: usize) -> usize {
             }
             wanted.get()
         }
-        None => possible.min(Semaphore::MAX_PERMITS),
+        None => possible,
     }
 }
 

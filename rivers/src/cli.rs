@@ -19,7 +19,7 @@ use daemon::{
 };
 
 use crate::config::{
-    Config, Invalid, Mode,
+    Balance, Config, Invalid, Mode, Replay,
     address::Address,
     file::{self, AdminAddress},
     listen::ListenAddress,
@@ -136,7 +136,8 @@ struct Options {
         long,
         value_name = "FILE",
         conflicts_with_all = [
-            "listen", "upstreams", "check_interval", "ca_file", "health_mode", "dial_timeout", "dial_keep_alive", "kubeconfig"
+            "listen", "upstreams", "check_interval", "ca_file", "health_mode", "dial_timeout", "dial_keep_alive", "kubeconfig",
+            "replay"
         ]
     )]
     config: Option<PathBuf>,
@@ -164,6 +165,9 @@ struct Options {
     /// Silence after which a peer is asked for a sign of life, 1s to 1h [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
     dial_keep_alive: Option<Duration>,
+    /// What is sent again to the next server, when one hung up before it had sent a byte [default: tls]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    replay: Option<Replay>,
     /// How long connections may go on after SIGTERM; 0: as long as they like [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
     shutdown_timeout: Option<Duration>,
@@ -194,7 +198,8 @@ impl Options {
             || self.health_mode.is_some()
             || self.dial_timeout.is_some()
             || self.dial_keep_alive.is_some()
-            || self.kubeconfig.is_some();
+            || self.kubeconfig.is_some()
+            || self.replay.is_some();
         if by_flags {
             return Ok((self.one_listener()?, None));
         }
@@ -239,7 +244,8 @@ impl Options {
             discovery: self
                 .kubeconfig
                 .map(|kubeconfig| file::Discovery { kubeconfig }),
-            balance: crate::config::Balance::default(),
+            balance: Balance::default(),
+            replay: self.replay.unwrap_or_default(),
             dial_timeout: self.dial_timeout.unwrap_or_else(file::default_dial_timeout),
             dial_keep_alive: self
                 .dial_keep_alive

@@ -5,12 +5,12 @@ use std::{fmt, io};
 
 /// One of the two sides of a relayed connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leg {
+pub(crate) enum Side {
     Client,
     Upstream,
 }
 
-impl Leg {
+impl Side {
     pub(crate) const fn other(self) -> Self {
         match self {
             Self::Client => Self::Upstream,
@@ -23,31 +23,46 @@ impl Leg {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseReason {
     /// Both sides said that they were done; this one first.
-    Finished(Leg),
+    Finished(Side),
     /// This side reset the connection.
-    Reset(Leg),
+    Reset(Side),
     /// This side was silent for too long; the kernel gave up on it.
-    TimedOut(Leg),
+    TimedOut(Side),
     /// The client reset the connection while an upstream was still being dialled.
     ClientLeft,
-    /// Every upstream was tried and failed.
+    /// `dial_timeout` is over, and every upstream has refused or could not be dialled.
     NoUpstream,
-    /// No upstream accepted within `dial_timeout`.
+    /// `dial_timeout` is over, and some upstream has not even refused.
     DialTimedOut,
-    /// The upstream was declared dead while the connection still waited for it.
+    /// The upstream was declared dead: nothing is to be expected of it.
     UpstreamDown,
     /// rivers had to stop, and `shutdown_timeout` was over.
     Shutdown,
 }
 
 impl CloseReason {
-    /// A leg that failed with this error.
-    pub(crate) fn failed(leg: Leg, error: &io::Error) -> Self {
+    /// All of them, for metrics that have a series for each.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Finished(Side::Client),
+        Self::Finished(Side::Upstream),
+        Self::Reset(Side::Client),
+        Self::Reset(Side::Upstream),
+        Self::TimedOut(Side::Client),
+        Self::TimedOut(Side::Upstream),
+        Self::ClientLeft,
+        Self::NoUpstream,
+        Self::DialTimedOut,
+        Self::UpstreamDown,
+        Self::Shutdown,
+    ];
+
+    /// A side that failed with this error.
+    pub(crate) fn failed(side: Side, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::TimedOut
             | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable => Self::TimedOut(leg),
-            _ => Self::Reset(leg),
+            | io::ErrorKind::NetworkUnreachable => Self::TimedOut(side),
+            _ => Self::Reset(side),
         }
     }
 
@@ -59,12 +74,12 @@ impl CloseReason {
     /// The word for it, as the label `reason` and in the access log.
     pub(crate) const fn word(self) -> &'static str {
         match self {
-            Self::Finished(Leg::Client) => "client_finished",
-            Self::Finished(Leg::Upstream) => "upstream_finished",
-            Self::Reset(Leg::Client) => "client_reset",
-            Self::Reset(Leg::Upstream) => "upstream_reset",
-            Self::TimedOut(Leg::Client) => "client_timed_out",
-            Self::TimedOut(Leg::Upstream) => "upstream_timed_out",
+            Self::Finished(Side::Client) => "client_finished",
+            Self::Finished(Side::Upstream) => "upstream_finished",
+            Self::Reset(Side::Client) => "client_reset",
+            Self::Reset(Side::Upstream) => "upstream_reset",
+            Self::TimedOut(Side::Client) => "client_timed_out",
+            Self::TimedOut(Side::Upstream) => "upstream_timed_out",
             Self::ClientLeft => "client_left",
             Self::NoUpstream => "no_upstream",
             Self::DialTimedOut => "dial_timed_out",
@@ -86,7 +101,7 @@ mod tests {
 
     #[test]
     fn silence_and_reset_are_told_apart() {
-        let reason = |kind: io::ErrorKind| CloseReason::failed(Leg::Upstream, &kind.into());
+        let reason = |kind: io::ErrorKind| CloseReason::failed(Side::Upstream, &kind.into());
         assert_eq!(reason(io::ErrorKind::TimedOut).word(), "upstream_timed_out");
         assert_eq!(
             reason(io::ErrorKind::ConnectionReset).word(),

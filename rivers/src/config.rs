@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum;
 use daemon::{
     config_file::{ConfigError, Document},
     duration, logging,
@@ -75,6 +76,8 @@ pub struct Listener {
     pub dial_timeout: Duration,
     /// The silence after which a peer is asked for a sign of life; 1 s to 1 h.
     pub keepalive: Duration,
+    /// What is sent again to another upstream.
+    pub replay: Replay,
     /// How upstreams are judged.
     pub health: Health,
 }
@@ -102,6 +105,20 @@ pub enum Balance {
 impl Balance {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::LeastLoaded, Self::Random, Self::RoundRobin];
+}
+
+/// What a client has sent may be sent again, to the next upstream, when one closed the connection before it
+/// had sent a byte. After its first byte nothing is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Replay {
+    /// A lone TLS ClientHello, which asks for nothing
+    #[default]
+    Tls,
+    /// Anything: a request may be executed twice
+    Any,
+    /// Nothing
+    Off,
 }
 
 /// A value that makes no sense, and where it was written: `listeners[0].dial_timeout`.
@@ -218,6 +235,7 @@ impl Listener {
                 kubeconfig: discovery.kubeconfig,
             }),
             balance: file.balance,
+            replay: file.replay,
         })
     }
 }

@@ -1,294 +1,537 @@
-//! One connection, from accept to its line in the access log. Read [`run`] top to bottom.
+//! One connection, from accept to its line in the access log, as a state machine that the worker's loop
+//! drives: it is called when the kernel tells something of one of its sockets, when its alarm goes off, or
+//! when other things are believed of the upstreams; and it never waits.
+//!
+//! ```text
+//! accept ──► dialling ──► opening ──► relaying ──► end
+//!               ▲            │  until the upstream's first byte the client's bytes are kept
+//!               └────────────┘  (`replay`): an upstream that goes away before is not the last one
+//! ```
+//!
+//! Each direction ends on its own: a FIN is passed on while the other goes on for as long as it likes. A
+//! failure of one side ends both, after the last bytes of the side that is gone have been delivered.
 
-pub(crate) mod copy;
-mod relay;
+mod copy;
+mod dialling;
+mod hello;
+mod leg;
+mod pipes;
+mod serving;
+mod tried;
 
 use std::{
-    cell::{Cell, RefCell},
-    io,
+    io, mem,
     net::SocketAddr,
+    os::fd::OwnedFd,
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use rand::rngs::SmallRng;
-use tokio::{
-    net::TcpStream,
-    sync::{mpsc, watch},
-    time::{Instant, interval, sleep},
-};
+use rustix::event::epoll::EventFlags;
+use tokio::sync::mpsc;
 
+pub(crate) use self::{copy::Means, leg::tune, serving::Serving, tried::Tried};
 use self::{
-    copy::{Buffer, Count, broken},
-    relay::{Counts, relay},
+    copy::{Direction, Flow},
+    dialling::{Attempt, Dialler, Dialling, Progress},
+    leg::Leg,
 };
 use crate::{
     access_log,
-    close::CloseReason,
-    config::Listener,
-    decide::{
-        Choice, Entered, Event, ListenerId, Snapshot,
-        choose::{self, Candidate},
-        dial_plan::{Order, STAGGER},
+    close::{CloseReason, Side},
+    config::Replay,
+    connections::{Key, Source},
+    decide::{Choice, Entered, Event, Snapshot},
+    metrics::Active,
+    worker::{
+        slots::Slot,
+        timers::{Alarm, Timers},
     },
-    dial::{self, Failed, Lost, Won},
-    metrics::{self, Attempt},
 };
 
-/// What all connections of one listener on one worker share.
+/// What all connections of one worker share.
 pub(crate) struct Here {
-    pub(crate) id: ListenerId,
-    pub(crate) listener: Arc<Listener>,
+    pub(crate) epoll: OwnedFd,
+    /// When this turn of the loop began.
+    pub(crate) now: Instant,
+    pub(crate) timers: Timers,
+    pub(crate) means: Means,
     /// What is believed of the upstreams.
-    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) snapshot: Arc<Snapshot>,
     /// Where failed dials are told. When it is full they are not: probes will find out.
     pub(crate) events: mpsc::Sender<Event>,
-    /// Becomes true when connections have to end now.
-    pub(crate) closing: watch::Receiver<bool>,
-    pub(crate) buffer: Rc<Buffer>,
-    pub(crate) rng: RefCell<SmallRng>,
-    pub(crate) turn: Cell<usize>,
-    /// Bytes since the worker last added them to the metrics.
-    pub(crate) to_upstream: Cell<u64>,
-    pub(crate) to_client: Cell<u64>,
+    pub(crate) rng: SmallRng,
 }
 
-/// Serves one client, and says why that ended.
-pub(crate) async fn run(client: TcpStream, address: SocketAddr, here: Rc<Here>) -> CloseReason {
-    let accepted = Instant::now();
-    let name = here.listener.name.as_str();
-    // It fails when the client is gone already, which the next read tells better.
-    let _ = dial::tune(&client, here.listener.keepalive);
-
-    let mut closing = here.closing.clone();
-    let dialled = tokio::select! {
-        dialled = dial(&here) => dialled,
-        () = broken(&client) => Err(Unserved::new(CloseReason::ClientLeft)),
-        _ = closing.wait_for(|now| *now) => Err(Unserved::new(CloseReason::Shutdown)),
-    };
-
-    let (to_upstream, to_client) = (Cell::new(0), Cell::new(0));
-    let (upstream, tried, reason) = match dialled {
-        Err(unserved) => (String::new(), unserved.tried, unserved.reason),
-        Ok(served) => {
-            metrics::connected(name, &served.choice.address, accepted.elapsed());
-            let _active = Active::new(name, &served.choice);
-            let counts = Counts {
-                to_upstream: Count {
-                    connection: &to_upstream,
-                    listener: &here.to_upstream,
-                    heard: None,
-                },
-                to_client: Count {
-                    connection: &to_client,
-                    listener: &here.to_client,
-                    heard: Some(&served.choice.traffic),
-                },
-            };
-            let reason = tokio::select! {
-                reason = relay(&client, &served.stream, &here.buffer, counts) => reason,
-                _ = closing.wait_for(|now| *now) => CloseReason::Shutdown,
-                () = Box::pin(given_up(&here, &served.choice)) => CloseReason::UpstreamDown,
-            };
-            close(served.stream, reason);
-            (served.choice.address.to_string(), served.tried, reason)
-        }
-    };
-    close(client, reason);
-
-    metrics::closed(name, reason);
-    access_log::Line {
-        listener: name,
-        client: address,
-        upstream,
-        tried,
-        lasted: accepted.elapsed(),
-        to_upstream: to_upstream.get(),
-        to_client: to_client.get(),
-        reason,
-    }
-    .write();
-    reason
+/// What a connection wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Next {
+    /// To be called when something happens.
+    Wait,
+    /// To be called again in the next turn.
+    Again,
+    /// To be ended.
+    End(CloseReason),
 }
 
-/// A connection to an upstream.
+/// A client that has been accepted.
+pub(crate) struct Client {
+    pub(crate) socket: OwnedFd,
+    pub(crate) address: SocketAddr,
+    /// Its place among all connections that there may be.
+    pub(crate) slot: Slot,
+}
+
+/// A live connection.
+pub(crate) struct Connection {
+    key: Key,
+    serving: Rc<Serving>,
+    client: Leg,
+    address: SocketAddr,
+    accepted: Instant,
+    alarm: Alarm,
+    tried: Tried,
+    stage: Stage,
+    _slot: Slot,
+}
+
+enum Stage {
+    Dialling(Box<Dialling>),
+    Served(Served),
+    /// Only while one of the others becomes another.
+    Between,
+}
+
+/// A connection that has an upstream.
 struct Served {
-    stream: TcpStream,
+    upstream: Leg,
+    /// Names the upstream's socket among those of the connection.
+    number: u8,
     choice: Arc<Choice>,
-    tried: String,
     _entered: Entered,
+    _active: Active,
+    up: Direction,
+    down: Direction,
+    /// Until the upstream's first byte: with whom the dial may go on.
+    opening: Option<Box<Dialling>>,
+    /// This side has failed, and its last bytes are being delivered.
+    torn: Option<(Side, CloseReason)>,
 }
 
-/// A client that got no upstream.
-struct Unserved {
-    reason: CloseReason,
-    tried: String,
-}
-
-impl Unserved {
-    const fn new(reason: CloseReason) -> Self {
-        Self {
-            reason,
-            tried: String::new(),
-        }
-    }
-}
-
-/// Chooses among the upstreams as they are believed to be now, and dials them as planned.
-async fn dial(here: &Here) -> Result<Served, Unserved> {
-    let began = Instant::now();
-    let order = loop {
-        let order = choose(here);
-        if !order.first.is_empty() || began.elapsed() >= here.listener.dial_timeout {
-            break order;
-        }
-        sleep(ROUND).await;
-    };
-    let limit = here.listener.dial_timeout.saturating_sub(began.elapsed());
-    let raced = dial::race(order, limit, |choice| {
-        let entered = choice.traffic.enter();
-        let sockets = Arc::clone(&choice.sockets);
-        async move {
-            let stream = dial::any(&sockets, here.listener.keepalive, limit).await?;
-            Ok((stream, entered))
-        }
-    })
-    .await;
-    match raced {
-        Ok(Won {
-            candidate: choice,
-            value: (stream, entered),
-            lost,
-            ..
-        }) => {
-            metrics::attempted(&here.listener.name, &choice.address, Attempt::Connected);
-            Ok(Served {
-                stream,
-                tried: report(here, &lost, Attempt::Overtaken),
-                choice,
-                _entered: entered,
-            })
-        }
-        Err(Failed { timed_out, lost }) => Err(Unserved {
-            tried: report(here, &lost, Attempt::TimedOut),
-            reason: if timed_out {
-                CloseReason::DialTimedOut
-            } else {
-                CloseReason::NoUpstream
-            },
-        }),
-    }
-}
-
-/// Nobody while no name has been found yet.
-fn choose(here: &Here) -> Order<Arc<Choice>> {
-    let snapshot = here.snapshot.load();
-    let choices = snapshot.choices(here.id);
-    let candidates: Vec<Candidate> = choices
-        .iter()
-        .map(|choice| Candidate {
-            state: choice.state,
-            dialable: choice.is_dialable(),
-            load: choice.traffic.connections(),
+impl Connection {
+    /// Begins to serve a client.
+    ///
+    /// # Errors
+    /// The kernel has no memory for it.
+    pub(crate) fn begin(
+        key: Key,
+        client: Client,
+        serving: &Rc<Serving>,
+        here: &mut Here,
+    ) -> io::Result<Self> {
+        let leg = Leg::register(client.socket, Source::Socket(key, CLIENT), &here.epoll)?;
+        let mut tried = Tried::default();
+        let mut dialler = Dialler {
+            key,
+            serving,
+            tried: &mut tried,
+            here,
+        };
+        let dialling = Box::new(Dialling::begin(&mut dialler));
+        Ok(Self {
+            key,
+            serving: Rc::clone(serving),
+            client: leg,
+            address: client.address,
+            accepted: here.now,
+            alarm: Alarm::default(),
+            tried,
+            stage: Stage::Dialling(dialling),
+            _slot: client.slot,
         })
-        .collect();
-    let turn = here.turn.get();
-    here.turn.set(turn.wrapping_add(1));
-    let rng = &mut *here.rng.borrow_mut();
-    choose::order(here.listener.balance, &candidates, turn, rng)
-        .map(|index| Arc::clone(&choices[index]))
-}
-
-/// Waits until the connections that were dialled when this choice was made have to be closed.
-async fn given_up(here: &Here, dialled: &Choice) {
-    let mut looks = interval(LOOK);
-    loop {
-        looks.tick().await;
-        let snapshot = here.snapshot.load();
-        let now = snapshot
-            .choices(here.id)
-            .iter()
-            .find(|choice| choice.id == dialled.id);
-        if now.is_some_and(|now| now.epoch > dialled.epoch) {
-            return;
-        }
     }
-}
 
-/// Tells metrics and the core about attempts that did not win, and gives them in words. `unfinished` is
-/// what an attempt without an error was.
-fn report(here: &Here, lost: &[Lost<Arc<Choice>>], unfinished: Attempt) -> String {
-    let mut words = Vec::with_capacity(lost.len());
-    for lost in lost {
-        let outcome = lost.error.as_ref().map_or(unfinished, outcome);
-        metrics::attempted(&here.listener.name, &lost.candidate.address, outcome);
-        if speaks_against(outcome, lost.took) {
-            let upstream = lost.candidate.id;
-            if here
-                .events
-                .try_send(Event::DialFailed { upstream })
-                .is_err()
-            {
-                metrics::event_dropped();
+    /// The kernel said this of the socket of that number.
+    pub(crate) fn ready(&mut self, number: u8, said: EventFlags, here: &mut Here) -> Next {
+        if number == CLIENT {
+            self.client.note(said);
+            return match &self.stage {
+                // A FIN is no reason to leave it alone: it may wait for an answer.
+                Stage::Dialling(_) if self.client.failed => Next::End(CloseReason::ClientLeft),
+                Stage::Dialling(_) | Stage::Between => Next::Wait,
+                Stage::Served(_) => self.relay(here),
+            };
+        }
+        match &mut self.stage {
+            Stage::Served(served) if served.number == number => {
+                served.upstream.note(said);
+                self.relay(here)
+            }
+            Stage::Served(_) | Stage::Between => Next::Wait,
+            Stage::Dialling(dialling) => {
+                let mut dialler = Dialler {
+                    key: self.key,
+                    serving: &self.serving,
+                    tried: &mut self.tried,
+                    here,
+                };
+                match dialling.ready(number, said, &mut dialler) {
+                    Some(attempt) => self.connected(attempt, here),
+                    None => self.go_on(here),
+                }
             }
         }
-        words.push(format!("{}={}", lost.candidate.address, outcome.word()));
     }
-    words.join(",")
+
+    /// Its alarm went off, in the table of timers.
+    pub(crate) fn alarm(&mut self, here: &mut Here) -> Next {
+        if self.alarm.went_off(here.now, self.key, &mut here.timers) {
+            self.go_on(here)
+        } else {
+            Next::Wait
+        }
+    }
+
+    /// Whether it is waiting for an upstream that is given up.
+    pub(crate) fn is_given_up(&self, here: &Here) -> bool {
+        let Stage::Served(served) = &self.stage else {
+            return false;
+        };
+        // An upstream that is merely gone keeps its connections.
+        let choices = here.snapshot.choices(self.serving.id);
+        choices
+            .iter()
+            .any(|now| now.id == served.choice.id && now.epoch > served.choice.epoch)
+    }
+
+    /// Its upstream has been given up: another one serves it, if none has yet said a word.
+    pub(crate) fn given_up(&mut self, here: &mut Here) -> Next {
+        match &self.stage {
+            Stage::Served(served) if served.may_dial_again(&self.client, here) => {
+                self.dial_again(here)
+            }
+            _ => Next::End(CloseReason::UpstreamDown),
+        }
+    }
+
+    /// Other things are believed of the upstreams.
+    pub(crate) fn news(&mut self, here: &mut Here) -> Next {
+        if let Stage::Dialling(dialling) = &mut self.stage {
+            dialling.news(&Dialler {
+                key: self.key,
+                serving: &self.serving,
+                tried: &mut self.tried,
+                here,
+            });
+            return self.go_on(here);
+        }
+        Next::Wait
+    }
+
+    /// Does what can be done now.
+    pub(crate) fn go_on(&mut self, here: &mut Here) -> Next {
+        match &mut self.stage {
+            Stage::Between => Next::Wait,
+            Stage::Dialling(dialling) => {
+                let was_waiting = dialling.is_waiting();
+                let mut dialler = Dialler {
+                    key: self.key,
+                    serving: &self.serving,
+                    tried: &mut self.tried,
+                    here,
+                };
+                match dialling.proceed(&mut dialler) {
+                    Progress::Until(moment) => {
+                        self.alarm.want(Some(moment), self.key, &mut here.timers);
+                        Next::Wait
+                    }
+                    Progress::TimedOut if was_waiting => Next::End(CloseReason::DialTimedOut),
+                    Progress::TimedOut => Next::End(CloseReason::NoUpstream),
+                }
+            }
+            Stage::Served(served) => {
+                if let Some((_, reason)) = served.torn
+                    && !self.alarm.is_wanted()
+                {
+                    return Next::End(reason);
+                }
+                if served
+                    .opening
+                    .as_ref()
+                    .is_some_and(|opening| opening.deadline() <= here.now)
+                {
+                    served.opening = None;
+                }
+                self.relay(here)
+            }
+        }
+    }
+
+    /// An attempt has won: what the client has sent goes there.
+    fn connected(&mut self, attempt: Attempt, here: &mut Here) -> Next {
+        let Stage::Dialling(dialling) = mem::replace(&mut self.stage, Stage::Between) else {
+            return Next::Wait;
+        };
+        let choice = Arc::clone(attempt.choice());
+        let meter = self.serving.upstream(&choice);
+        self.serving
+            .meter
+            .connected(here.now.saturating_duration_since(self.accepted));
+        let up = Direction::resuming(&dialling.kept);
+        let opening = match self.serving.listener.replay {
+            Replay::Off => None,
+            Replay::Tls | Replay::Any => Some(dialling),
+        };
+        let deadline = opening.as_ref().map(|opening| opening.deadline());
+        self.alarm.want(deadline, self.key, &mut here.timers);
+        self.stage = Stage::Served(Served {
+            upstream: attempt.leg,
+            number: attempt.number,
+            choice,
+            _entered: attempt.entered,
+            _active: Active::new(meter),
+            up,
+            down: Direction::default(),
+            opening,
+            torn: None,
+        });
+        if self.is_given_up(here) {
+            return self.given_up(here);
+        }
+        self.relay(here)
+    }
+
+    /// Moves what can be moved in both directions.
+    fn relay(&mut self, here: &mut Here) -> Next {
+        let Stage::Served(served) = &mut self.stage else {
+            return Next::Wait;
+        };
+        let before = (served.up.bytes, served.down.bytes);
+        let moved = served.relay(&mut self.client, self.serving.listener.replay, here);
+        let (to_upstream, to_client) = (served.up.bytes - before.0, served.down.bytes - before.1);
+        self.serving.count(to_upstream, to_client);
+        if to_client > 0 {
+            served.choice.traffic.hear(here.now);
+        }
+        match moved {
+            Moved::Waits => Next::Wait,
+            Moved::Busy => Next::Again,
+            Moved::End(reason) => Next::End(reason),
+            Moved::Torn => {
+                let moment = here.now + LAST_WORDS;
+                self.alarm.want(Some(moment), self.key, &mut here.timers);
+                Next::Again
+            }
+            Moved::Silent => self.dial_again(here),
+        }
+    }
+
+    /// The upstream went away before it said anything: the next one gets what the client has sent.
+    fn dial_again(&mut self, here: &mut Here) -> Next {
+        match mem::replace(&mut self.stage, Stage::Between) {
+            Stage::Served(Served {
+                choice,
+                opening: Some(mut dialling),
+                ..
+            }) => {
+                dialling.was_in_vain(
+                    &choice,
+                    &mut Dialler {
+                        key: self.key,
+                        serving: &self.serving,
+                        tried: &mut self.tried,
+                        here,
+                    },
+                );
+                // A FIN that has been read is read once more, for the next upstream.
+                self.client.readable |= self.client.ended;
+                self.stage = Stage::Dialling(dialling);
+                self.go_on(here)
+            }
+            stage => {
+                self.stage = stage;
+                Next::Wait
+            }
+        }
+    }
+
+    /// Ends it: with a FIN to both sides when all went well, else with the RST that one side got, or would
+    /// have got from a server that is not there.
+    pub(crate) fn end(mut self, reason: CloseReason, here: &mut Here) {
+        self.alarm.clear(self.key, &mut here.timers);
+        let served = match self.stage {
+            Stage::Served(served) => Some(served),
+            Stage::Dialling(_) | Stage::Between => None,
+        };
+        if !reason.is_orderly() {
+            self.client.reset();
+            if let Some(served) = &served {
+                served.upstream.reset();
+            }
+        }
+        self.serving.ended(reason);
+        access_log::Line {
+            listener: &self.serving.listener.name,
+            client: self.address,
+            upstream: served.as_ref().map(|served| &*served.choice.address),
+            tried: &self.tried,
+            lasted: here.now.saturating_duration_since(self.accepted),
+            to_upstream: served.as_ref().map_or(0, |served| served.up.bytes),
+            to_client: served.as_ref().map_or(0, |served| served.down.bytes),
+            reason,
+        }
+        .write();
+    }
+
+    /// A panic has ended it.
+    pub(crate) fn panicked(&self) {
+        self.serving.meter.panicked();
+    }
 }
 
-fn outcome(error: &io::Error) -> Attempt {
-    match error.kind() {
-        _ if dial::is_local(error) => Attempt::LocalError,
-        io::ErrorKind::ConnectionRefused => Attempt::Refused,
-        io::ErrorKind::TimedOut => Attempt::TimedOut,
-        _ => Attempt::Failed,
+/// How far both directions got.
+enum Moved {
+    Waits,
+    Busy,
+    /// One side has failed just now; its last bytes are still to be delivered.
+    Torn,
+    /// The upstream is gone, and has not said a word to a client that may be served by another.
+    Silent,
+    End(CloseReason),
+}
+
+impl Served {
+    fn relay(&mut self, client: &mut Leg, replay: Replay, here: &mut Here) -> Moved {
+        let mut is_busy = false;
+        let mut lost_upstream = None;
+        if !self.up.is_over {
+            let opening = &mut self.opening;
+            let watch = opening.is_some().then_some(|bytes: &[u8]| {
+                opening.take_if(|opening| !opening.keep(bytes, replay));
+            });
+            let flow = self
+                .up
+                .pump(client, &mut self.upstream, &mut here.means, watch);
+            match flow {
+                Flow::Waits => {}
+                Flow::Busy => is_busy = true,
+                Flow::SourceFailed(error) => {
+                    return Moved::End(CloseReason::failed(Side::Client, &error));
+                }
+                Flow::SinkFailed(error) => lost_upstream = Some(error),
+                Flow::Ended => match self.finished(Side::Client, client) {
+                    Ok(None) => {}
+                    Ok(Some(reason)) => return Moved::End(reason),
+                    Err(error) => lost_upstream = Some(error),
+                },
+            }
+        }
+        let mut lost_client = None;
+        if !self.down.is_over {
+            let flow = self.down.pump(
+                &mut self.upstream,
+                client,
+                &mut here.means,
+                None::<fn(&[u8])>,
+            );
+            if self.down.bytes > 0 {
+                self.opening = None;
+            }
+            match flow {
+                Flow::Waits => {}
+                Flow::Busy => is_busy = true,
+                Flow::SourceFailed(_) | Flow::Ended if self.may_dial_again(client, here) => {
+                    return Moved::Silent;
+                }
+                Flow::SourceFailed(error) => {
+                    return Moved::End(CloseReason::failed(Side::Upstream, &error));
+                }
+                Flow::SinkFailed(error) => lost_client = Some(error),
+                Flow::Ended => match self.finished(Side::Upstream, client) {
+                    Ok(None) => {}
+                    Ok(Some(reason)) => return Moved::End(reason),
+                    Err(error) => lost_client = Some(error),
+                },
+            }
+        }
+        if lost_upstream.is_some() && self.may_dial_again(client, here) {
+            return Moved::Silent;
+        }
+        // Who failed without that anybody would read it: its way out is closed or blocked.
+        if self.upstream.failed && (self.down.is_over || self.down.is_blocked()) {
+            lost_upstream.get_or_insert_with(|| self.upstream.error());
+        }
+        if client.failed && (self.up.is_over || self.up.is_blocked()) {
+            lost_client.get_or_insert_with(|| client.error());
+        }
+        if let Some((side, reason)) = self.torn {
+            let other_is_lost = match side {
+                Side::Client => lost_upstream.is_some(),
+                Side::Upstream => lost_client.is_some(),
+            };
+            if other_is_lost {
+                return Moved::End(reason);
+            }
+        } else if let Some(error) = lost_upstream {
+            return self.tear(Side::Upstream, &error);
+        } else if let Some(error) = lost_client {
+            return self.tear(Side::Client, &error);
+        }
+        if is_busy { Moved::Busy } else { Moved::Waits }
+    }
+
+    /// One side has sent its FIN, and everything before it has been written: passes it on. Gives the reason
+    /// when both are done.
+    fn finished(&mut self, side: Side, client: &Leg) -> io::Result<Option<CloseReason>> {
+        // After its failure an end is not a FIN: the kernel tells an error once.
+        if let Some((torn, reason)) = self.torn
+            && torn == side
+        {
+            return Ok(Some(reason));
+        }
+        let (ended, other, sink) = match side {
+            Side::Client => (&mut self.up, &self.down, &self.upstream),
+            Side::Upstream => (&mut self.down, &self.up, client),
+        };
+        sink.finish()?;
+        ended.is_over = true;
+        Ok(other.is_over.then(|| CloseReason::Finished(side.other())))
+    }
+
+    /// One side is gone. What it sent before is still to be delivered: an answer, say, to a request that it
+    /// did not care to read to its end.
+    fn tear(&mut self, side: Side, error: &io::Error) -> Moved {
+        let reason = CloseReason::failed(side, error);
+        let (into, out_of) = match side {
+            Side::Client => (&mut self.down, &self.up),
+            Side::Upstream => (&mut self.up, &self.down),
+        };
+        into.give_up();
+        if out_of.is_over {
+            return Moved::End(reason);
+        }
+        self.opening = None;
+        self.torn = Some((side, reason));
+        Moved::Torn
+    }
+
+    /// Whether the next upstream may be dialled in place of this one, which is gone.
+    fn may_dial_again(&self, client: &Leg, here: &Here) -> bool {
+        self.opening.as_ref().is_some_and(|opening| {
+            // Who has left without a word, as one who only looks whether the port is open, waits for nothing.
+            let asked_nothing = client.ended && opening.kept.is_empty();
+            here.now < opening.deadline() && !asked_nothing && self.torn.is_none()
+        })
     }
 }
 
-/// Whether an attempt is a reason to doubt the upstream. One that was overtaken has been slower than the
-/// stagger unless it was itself the second.
-fn speaks_against(outcome: Attempt, took: Duration) -> bool {
-    match outcome {
-        Attempt::Connected | Attempt::LocalError => false,
-        Attempt::Overtaken => took >= STAGGER,
-        Attempt::Refused | Attempt::TimedOut | Attempt::Failed => true,
-    }
-}
-
-/// Closes one leg: with a FIN when all went well, else with the RST that the other leg got or would have
-/// got from a server that is not there.
-fn close(stream: TcpStream, reason: CloseReason) {
-    if !reason.is_orderly() {
-        // If it fails, the peer gets a FIN.
-        let _ = stream.set_zero_linger();
-    }
-    drop(stream);
-}
-
-/// Counts a connection as live, also when it ends in a panic.
-struct Active(::metrics::Gauge);
-
-impl Active {
-    fn new(listener: &str, choice: &Choice) -> Self {
-        let gauge = metrics::active(listener, &choice.address);
-        gauge.increment(1);
-        Self(gauge)
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.decrement(1);
-    }
-}
-
-/// A client whose upstreams have not been found looks again this often.
-const ROUND: Duration = Duration::from_millis(100);
-/// How often a connection looks whether its upstream has been given up.
-const LOOK: Duration = Duration::from_millis(500);
+/// The number of the client's socket; attempts have the others.
+const CLIENT: u8 = 0;
+/// How long the last bytes of a side that is gone may take to be delivered to the other.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

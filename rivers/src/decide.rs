@@ -163,6 +163,17 @@ impl Snapshot {
     pub fn choices(&self, listener: ListenerId) -> &[Arc<Choice>] {
         self.listeners.get(&listener).map_or(&[], Vec::as_slice)
     }
+
+    /// Whether an upstream of this listener has been given up since `before`: connections that it has are
+    /// to be closed.
+    #[must_use]
+    pub fn gave_up_some_since(&self, before: &Self, listener: ListenerId) -> bool {
+        let before = before.choices(listener);
+        self.choices(listener).iter().any(|now| {
+            let same = before.iter().find(|then| then.id == now.id);
+            same.is_none_or(|then| now.epoch > then.epoch)
+        })
+    }
 }
 
 impl Core {

@@ -103,7 +103,8 @@ where
                 }
                 continue;
             }
-            Step::Exhausted => false,
+            // It goes in no rounds.
+            Step::Exhausted | Step::Choose => false,
             Step::TimedOut => true,
         };
         lost.extend(running.into_iter().map(Attempt::overtaken));

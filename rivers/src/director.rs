@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use daemon::readiness::{Pending, Readiness};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -23,17 +22,18 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     config::{Listener, address::Address},
-    decide::{Action, Ask, Choice, Core, Event, Id, ListenerId, Snapshot, Source, State},
+    decide::{Action, Ask, Choice, Core, Event, Id, ListenerId, Source, State},
     metrics,
     names::Names,
     probe::{Bundles, Prober},
+    published::Published,
 };
 
 /// Owner of the core.
 pub(crate) struct Director {
     core: Core,
     listeners: BTreeMap<ListenerId, Known>,
-    snapshot: Arc<ArcSwap<Snapshot>>,
+    published: Arc<Published>,
     events: mpsc::Receiver<Event>,
     changes: mpsc::Receiver<(Change, oneshot::Sender<()>)>,
     lookups: JoinSet<Event>,
@@ -79,7 +79,7 @@ pub(crate) struct Ends {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) changes: Changes,
     /// Kept up to date by the director.
-    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) published: Arc<Published>,
 }
 
 /// A listener as the director sees it.
@@ -93,13 +93,13 @@ impl Director {
     /// A director without listeners.
     pub(crate) fn new(readiness: Readiness) -> (Self, Ends) {
         let core = Core::new(rand::random());
-        let snapshot = Arc::new(ArcSwap::from_pointee(core.snapshot()));
+        let published = Arc::new(Published::new(core.snapshot()));
         let (event_sender, events) = mpsc::channel(QUEUE);
         let (change_sender, changes) = mpsc::channel(CHANGES);
         let director = Self {
             core,
             listeners: BTreeMap::new(),
-            snapshot: Arc::clone(&snapshot),
+            published: Arc::clone(&published),
             events,
             changes,
             lookups: JoinSet::new(),
@@ -112,7 +112,7 @@ impl Director {
         let ends = Ends {
             events: event_sender,
             changes: Changes(change_sender),
-            snapshot,
+            published,
         };
         (director, ends)
     }
@@ -352,7 +352,7 @@ impl Director {
     }
 
     fn publish(&self) {
-        let before = self.snapshot.load();
+        let before = self.published.load();
         let now = self.core.snapshot();
         for (&id, known) in &self.listeners {
             if all_down(now.choices(id)) && !all_down(before.choices(id)) {
@@ -363,7 +363,7 @@ impl Director {
                 );
             }
         }
-        self.snapshot.store(Arc::new(now));
+        self.published.store(Arc::new(now));
     }
 }
 

@@ -19,7 +19,6 @@ mod watch;
 
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, thread};
 
-use arc_swap::ArcSwap;
 use tokio::{
     runtime::{Builder, Handle},
     sync::{oneshot, watch as latest},
@@ -30,15 +29,16 @@ use tracing::{error, info, warn};
 use self::{cache::Cache, session::Session, watch::Watch};
 use crate::{
     config::{Discovery, Listener, address::Address, listen::ListenAddress},
-    decide::{ListenerId, Snapshot, Source},
+    decide::{ListenerId, Source},
     director::{Change, Changes},
     metrics,
+    published::Published,
 };
 
 /// The watches of all listeners that have discovery.
 pub(crate) struct Discoveries {
     changes: Changes,
-    snapshot: Arc<ArcSwap<Snapshot>>,
+    snapshot: Arc<Published>,
     state_dir: PathBuf,
     running: HashMap<ListenerId, Running>,
     /// Made for the first watch.
@@ -47,11 +47,7 @@ pub(crate) struct Discoveries {
 
 impl Discoveries {
     /// Nothing is watched yet.
-    pub(crate) fn new(
-        changes: Changes,
-        snapshot: Arc<ArcSwap<Snapshot>>,
-        state_dir: PathBuf,
-    ) -> Self {
+    pub(crate) fn new(changes: Changes, snapshot: Arc<Published>, state_dir: PathBuf) -> Self {
         Self {
             changes,
             snapshot,

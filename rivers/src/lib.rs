@@ -2,13 +2,14 @@
 //!
 //! # The story of a connection
 //!
-//! 1. A [`worker`] accepts it; from then on it stays on that worker's thread.
-//! 2. [`connection::run`] reads the snapshot that the [`director`] last published,
-//!    [`decide::choose`] puts the upstreams in an order, and [`decide::dial_plan`] says when each
-//!    of them is tried.
-//! 3. [`dial`] carries that out with sockets: the first to connect wins.
-//! 4. `connection/relay` runs both directions, each through the worker's buffer (`connection/copy`),
-//!    until [`close`] has a name for what happened.
+//! 1. A [`worker`] accepts it, and its loop drives it from then on, on the worker's thread.
+//! 2. [`connection`] puts the upstreams of the snapshot that the [`director`] last published in an order
+//!    ([`decide::choose`]), and `connection/dialling` carries out a [`decide::dial_plan`] with sockets: the
+//!    first to connect wins.
+//! 3. Until that upstream has sent a byte, what the client has sent is kept (`connection/hello` says whether
+//!    it may be): should the upstream go away, the dial goes on.
+//! 4. `connection/copy` moves both directions through the worker's buffer, until [`close`] has a name for
+//!    what happened.
 //! 5. [`access_log`] writes its line, and [`metrics`] counts it.
 //!
 //! What it learned on the way, that an upstream refused it, goes to the director as an event; so do
@@ -36,6 +37,7 @@ mod cli;
 mod close;
 pub mod config;
 mod connection;
+mod connections;
 pub mod decide;
 pub mod dial;
 mod director;
@@ -47,6 +49,7 @@ mod listeners;
 mod metrics;
 mod names;
 mod probe;
+mod published;
 mod worker;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -3,10 +3,14 @@
 //! `listener` is a configured name and `upstream` a configured address, so that series are bounded by the
 //! configuration. No label ever holds a client's address.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 
 use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
 };
 
 use crate::{close::CloseReason, config::address::Address, decide::State};
@@ -22,6 +26,8 @@ pub(crate) enum Attempt {
     Refused,
     /// It was still waiting when the dial had to end.
     TimedOut,
+    /// It won, but the upstream closed the connection before it had sent a byte, and another one was dialled.
+    ClosedEarly,
     /// It failed in another way.
     Failed,
     /// This host ran out of descriptors, ports or memory.
@@ -29,12 +35,24 @@ pub(crate) enum Attempt {
 }
 
 impl Attempt {
+    /// All of them, for metrics that have a series for each.
+    const ALL: [Self; 7] = [
+        Self::Connected,
+        Self::Overtaken,
+        Self::Refused,
+        Self::TimedOut,
+        Self::ClosedEarly,
+        Self::Failed,
+        Self::LocalError,
+    ];
+
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Connected => "connected",
             Self::Overtaken => "overtaken",
             Self::Refused => "refused",
             Self::TimedOut => "timed_out",
+            Self::ClosedEarly => "closed_early",
             Self::Failed => "failed",
             Self::LocalError => "local_error",
         }
@@ -97,39 +115,112 @@ pub(crate) fn describe() {
     );
 }
 
-/// A connection has got its upstream, `took` after it was accepted.
-pub(crate) fn connected(listener: &str, upstream: &Address, took: Duration) {
-    counter!(CONNECTIONS, "listener" => listener.to_owned(), "upstream" => upstream.to_string())
-        .increment(1);
-    histogram!(DIAL_SECONDS, "listener" => listener.to_owned()).record(took);
+/// The handles of what is counted of one listener. Looked up once: that takes longer than to count.
+pub(crate) struct ListenerMeter {
+    dial_seconds: Histogram,
+    to_upstream: Counter,
+    to_client: Counter,
+    closed: [Counter; CloseReason::ALL.len()],
+    accept_errors: Counter,
+    panics: Counter,
 }
 
-/// The gauge of live connections of one upstream.
-pub(crate) fn active(listener: &str, upstream: &Address) -> metrics::Gauge {
-    gauge!(ACTIVE, "listener" => listener.to_owned(), "upstream" => upstream.to_string())
+impl ListenerMeter {
+    pub(crate) fn new(listener: &str) -> Self {
+        let bytes = |direction| counter!(BYTES, "listener" => listener.to_owned(), "direction" => direction);
+        Self {
+            dial_seconds: histogram!(DIAL_SECONDS, "listener" => listener.to_owned()),
+            to_upstream: bytes("to_upstream"),
+            to_client: bytes("to_client"),
+            closed: CloseReason::ALL.map(|reason| {
+                counter!(CLOSED, "listener" => listener.to_owned(), "reason" => reason.word())
+            }),
+            accept_errors: counter!(ACCEPT_ERRORS, "listener" => listener.to_owned()),
+            panics: counter!(PANICS, "listener" => listener.to_owned()),
+        }
+    }
+
+    /// A connection has got its upstream, `took` after it was accepted.
+    pub(crate) fn connected(&self, took: Duration) {
+        self.dial_seconds.record(took);
+    }
+
+    /// A connection has ended.
+    pub(crate) fn closed(&self, reason: CloseReason) {
+        let known = CloseReason::ALL.iter().position(|&known| known == reason);
+        if let Some(counter) = known.and_then(|index| self.closed.get(index)) {
+            counter.increment(1);
+        }
+    }
+
+    /// Bytes have been relayed.
+    pub(crate) fn bytes(&self, to_upstream: u64, to_client: u64) {
+        self.to_upstream.increment(to_upstream);
+        self.to_client.increment(to_client);
+    }
+
+    /// No connection could be accepted.
+    pub(crate) fn accept_failed(&self) {
+        self.accept_errors.increment(1);
+    }
+
+    /// A connection ended in a panic.
+    pub(crate) fn panicked(&self) {
+        self.panics.increment(1);
+    }
 }
 
-/// A connection has ended.
-pub(crate) fn closed(listener: &str, reason: CloseReason) {
-    counter!(CLOSED, "listener" => listener.to_owned(), "reason" => reason.word()).increment(1);
+/// The handles of what is counted of one upstream of one listener.
+pub(crate) struct UpstreamMeter {
+    connections: Counter,
+    active: Gauge,
+    attempts: [Counter; Attempt::ALL.len()],
 }
 
-/// An attempt to connect has ended.
-pub(crate) fn attempted(listener: &str, upstream: &Address, outcome: Attempt) {
-    counter!(
-        ATTEMPTS,
-        "listener" => listener.to_owned(),
-        "upstream" => upstream.to_string(),
-        "outcome" => outcome.word()
-    )
-    .increment(1);
+impl UpstreamMeter {
+    pub(crate) fn new(listener: &str, upstream: &Address) -> Self {
+        let labels = [
+            ("listener", listener.to_owned()),
+            ("upstream", upstream.to_string()),
+        ];
+        Self {
+            connections: counter!(CONNECTIONS, &labels),
+            active: gauge!(ACTIVE, &labels),
+            attempts: Attempt::ALL.map(|outcome| {
+                counter!(
+                    ATTEMPTS,
+                    "listener" => listener.to_owned(),
+                    "upstream" => upstream.to_string(),
+                    "outcome" => outcome.word()
+                )
+            }),
+        }
+    }
+
+    /// An attempt to connect has ended.
+    pub(crate) fn attempted(&self, outcome: Attempt) {
+        let known = Attempt::ALL.iter().position(|&known| known == outcome);
+        if let Some(counter) = known.and_then(|index| self.attempts.get(index)) {
+            counter.increment(1);
+        }
+    }
 }
 
-/// The counters of relayed bytes of one listener: to the upstream, to the client.
-pub(crate) fn bytes(listener: &str) -> [metrics::Counter; 2] {
-    ["to_upstream", "to_client"].map(
-        |direction| counter!(BYTES, "listener" => listener.to_owned(), "direction" => direction),
-    )
+/// Counts a connection as live, also when it ends in a panic.
+pub(crate) struct Active(Rc<UpstreamMeter>);
+
+impl Active {
+    pub(crate) fn new(meter: Rc<UpstreamMeter>) -> Self {
+        meter.connections.increment(1);
+        meter.active.increment(1);
+        Self(meter)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.decrement(1);
+    }
 }
 
 /// Another state is believed of an upstream; `None`: it has left, and nothing is.
@@ -165,11 +256,6 @@ pub(crate) fn probed(listener: &str, upstream: &Address, took: Duration, healthy
     counter!(PROBE_FAILURES, &labels).increment(u64::from(!healthy));
 }
 
-/// No connection could be accepted.
-pub(crate) fn accept_failed(listener: &str) {
-    counter!(ACCEPT_ERRORS, "listener" => listener.to_owned()).increment(1);
-}
-
 /// The core's queue was full.
 pub(crate) fn event_dropped() {
     counter!(EVENTS_DROPPED).increment(1);
@@ -187,11 +273,6 @@ pub(crate) fn configured(good: bool) {
     if good && let Ok(now) = SystemTime::UNIX_EPOCH.elapsed() {
         gauge!(RELOAD_SECONDS).set(now.as_secs_f64());
     }
-}
-
-/// A connection ended in a panic.
-pub(crate) fn panicked(listener: &str) {
-    counter!(PANICS, "listener" => listener.to_owned()).increment(1);
 }
 
 const BUILD_INFO: &str = "rivers_build_info";

@@ -1,40 +1,33 @@
-//! One worker: a thread with a runtime of its own, a copy buffer, and the connections that it accepted.
-//! Nothing on it waits for another thread.
+//! The workers: each a thread with a loop of its own, and the connections that it accepted. Nothing on it
+//! waits for another thread.
 //!
-//! All workers wait on the same listening socket, and the one that is awake first takes the client: an
-//! idle worker wins over a busy one.
+//! All workers wait on the same listening sockets, and the kernel wakes one that sleeps.
+
+mod accept;
+#[cfg(test)]
+pub(crate) mod alone;
+mod event_loop;
+pub(crate) mod slots;
+pub(crate) mod timers;
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
     io,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::TcpListener,
     num::NonZeroUsize,
-    pin::pin,
-    rc::Rc,
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
-use daemon::{readiness::Readiness, shutdown::Drain};
-use rand::{SeedableRng, rngs::SmallRng};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    runtime::Builder,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
-    task::{JoinError, JoinSet, LocalSet},
-    time::{MissedTickBehavior, interval, sleep},
-};
-use tracing::{error, info, warn};
+use daemon::readiness::Readiness;
+use tokio::sync::mpsc;
+use tracing::error;
 
+use self::{event_loop::EventLoop, slots::Slots};
 use crate::{
-    close::CloseReason,
     config::Listener,
-    connection::{self, Here, copy::Buffer},
-    decide::{Event, ListenerId, Snapshot},
-    metrics,
+    decide::{Event, ListenerId},
+    published::{Bell, Published},
 };
 
 /// What a worker is told while it runs.
@@ -45,20 +38,40 @@ pub(crate) enum Command {
     Listen {
         id: ListenerId,
         listener: Arc<Listener>,
-        socket: StdListener,
+        socket: TcpListener,
     },
     /// Accept no more clients of this listener. Those that are here stay.
     Stop(ListenerId),
+    /// Accept no more clients at all, and end with the last one that is here.
+    Drain,
+    /// Close the connections that are left.
+    Close,
 }
 
-/// For those who tell workers what to do.
-pub(crate) struct Workers(Vec<mpsc::Sender<Command>>);
+/// For those who tell workers what to do. Clones lead to the same workers.
+#[derive(Clone)]
+pub(crate) struct Workers(Vec<Ear>);
+
+/// How one worker is told something.
+#[derive(Clone)]
+struct Ear {
+    commands: mpsc::Sender<Command>,
+    bell: Bell,
+}
+
+impl Ear {
+    async fn tell(&self, command: Command) {
+        // One that has ended is the composition root's business.
+        let _ = self.commands.send(command).await;
+        self.bell.ring();
+    }
+}
 
 impl Workers {
     /// Starts `count` workers, which listen to nothing yet. The receiver gets the number of each that ends.
     ///
     /// # Errors
-    /// A thread or its runtime cannot be made.
+    /// A thread cannot be made, or descriptors ran out.
     pub(crate) fn spawn(
         count: NonZeroUsize,
         shared: &Shared,
@@ -66,12 +79,14 @@ impl Workers {
         let (sender, ended) = mpsc::channel(count.get());
         let workers = (0..count.get()).map(|number| {
             let (commands, told) = mpsc::channel(COMMANDS);
+            let bell = Bell::new()?;
             let farewell = Farewell {
                 number,
                 sender: sender.clone(),
             };
-            spawn(told, shared.clone(), farewell)?;
-            Ok(commands)
+            shared.published.subscribe(bell.clone());
+            spawn(shared.clone(), bell.clone(), told, farewell)?;
+            Ok(Ear { commands, bell })
         });
         Ok((Self(workers.collect::<io::Result<_>>()?), ended))
     }
@@ -80,7 +95,7 @@ impl Workers {
     ///
     /// # Errors
     /// Descriptors ran out.
-    pub(crate) fn share(&self, socket: &StdListener) -> io::Result<Vec<StdListener>> {
+    pub(crate) fn share(&self, socket: &TcpListener) -> io::Result<Vec<TcpListener>> {
         self.0.iter().map(|_| socket.try_clone()).collect()
     }
 
@@ -89,7 +104,7 @@ impl Workers {
         &self,
         id: ListenerId,
         listener: &Arc<Listener>,
-        shares: Vec<StdListener>,
+        shares: Vec<TcpListener>,
     ) {
         for (worker, socket) in self.0.iter().zip(shares) {
             let listener = Arc::clone(listener);
@@ -98,15 +113,28 @@ impl Workers {
                 listener,
                 socket,
             };
-            // One that has ended is the composition root's business.
-            let _ = worker.send(command).await;
+            worker.tell(command).await;
         }
     }
 
     /// Tells all workers to accept no more clients of this listener.
     pub(crate) async fn stop(&self, id: ListenerId) {
         for worker in &self.0 {
-            let _ = worker.send(Command::Stop(id)).await;
+            worker.tell(Command::Stop(id)).await;
+        }
+    }
+
+    /// Tells all workers to accept no more clients, and to end with the last one that is there.
+    pub(crate) async fn drain(&self) {
+        for worker in &self.0 {
+            worker.tell(Command::Drain).await;
+        }
+    }
+
+    /// Tells all workers to close the connections that are left.
+    pub(crate) async fn close(&self) {
+        for worker in &self.0 {
+            worker.tell(Command::Close).await;
         }
     }
 }
@@ -114,14 +142,10 @@ impl Workers {
 /// What all workers are given. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) published: Arc<Published>,
     pub(crate) events: mpsc::Sender<Event>,
     /// One for each connection that there may be.
-    pub(crate) slots: Arc<Semaphore>,
-    /// Once it has started, no more clients are accepted.
-    pub(crate) drain: Drain,
-    /// Once it is true, connections are closed.
-    pub(crate) closing: watch::Receiver<bool>,
+    pub(crate) slots: Slots,
     pub(crate) readiness: Readiness,
 }
 
@@ -139,13 +163,16 @@ impl Drop for Farewell {
     }
 }
 
-fn spawn(commands: mpsc::Receiver<Command>, shared: Shared, farewell: Farewell) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+fn spawn(
+    shared: Shared,
+    bell: Bell,
+    commands: mpsc::Receiver<Command>,
+    farewell: Farewell,
+) -> io::Result<()> {
     thread::Builder::new()
         .name(format!("worker {}", farewell.number))
         .spawn(move || {
-            let running = Worker::new(shared).run(farewell.number, commands);
-            if let Err(error) = runtime.block_on(LocalSet::new().run_until(running)) {
+            if let Err(error) = run(farewell.number, &shared, bell, commands) {
                 error!(worker = farewell.number, %error, "a worker cannot run");
             }
             // Moved in here whole, so that a panic says farewell, too.
@@ -154,215 +181,29 @@ fn spawn(commands: mpsc::Receiver<Command>, shared: Shared, farewell: Farewell) 
     Ok(())
 }
 
-/// What runs on the thread.
-struct Worker {
-    shared: Shared,
-    buffer: Rc<Buffer>,
-    /// Accept loops, those included that wait for their last connections.
-    serving: JoinSet<()>,
-    /// Ends an accept loop when it is dropped.
-    accepting: HashMap<ListenerId, oneshot::Sender<()>>,
-    tallies: Vec<Tally>,
-}
-
-impl Worker {
-    fn new(shared: Shared) -> Self {
-        Self {
-            shared,
-            buffer: Rc::new(Buffer::new()),
-            serving: JoinSet::new(),
-            accepting: HashMap::new(),
-            tallies: Vec::new(),
+/// Turns the loop until it is done; once a second, a sign of life, and what was counted into the metrics.
+fn run(
+    number: usize,
+    shared: &Shared,
+    bell: Bell,
+    commands: mpsc::Receiver<Command>,
+) -> io::Result<()> {
+    let mut event_loop = EventLoop::new(shared, bell, commands)?;
+    let heartbeat = shared.readiness.heartbeat(format!("worker {number}"));
+    let mut next_beat = Instant::now();
+    while !event_loop.is_done() {
+        event_loop.turn(next_beat)?;
+        let now = Instant::now();
+        if now >= next_beat {
+            heartbeat.beat();
+            event_loop.beat();
+            next_beat = now + BEAT;
         }
     }
-
-    /// Runs until the drain has started and the last connection has ended.
-    async fn run(mut self, number: usize, mut commands: mpsc::Receiver<Command>) -> io::Result<()> {
-        let heartbeat = self.shared.readiness.heartbeat(format!("worker {number}"));
-        let mut second = interval(BEAT);
-        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut drain = self.shared.drain.clone();
-        let mut draining = false;
-        while !draining || !self.serving.is_empty() {
-            tokio::select! {
-                () = drain.started(), if !draining => draining = true,
-                Some(command) = commands.recv() => self.obey(command)?,
-                Some(ended) = self.serving.join_next() => {
-                    // Only a fault in the accept loop itself: the composition root ends the process then.
-                    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-                }
-                _ = second.tick() => {
-                    heartbeat.beat();
-                    self.tallies.retain(Tally::flush);
-                }
-            }
-        }
-        self.tallies.retain(Tally::flush);
-        Ok(())
-    }
-
-    fn obey(&mut self, command: Command) -> io::Result<()> {
-        match command {
-            Command::Stop(id) => drop(self.accepting.remove(&id)),
-            Command::Listen {
-                id,
-                listener,
-                socket,
-            } => {
-                let socket = TcpListener::from_std(socket)?;
-                let here = Rc::new(Here {
-                    id,
-                    listener,
-                    snapshot: Arc::clone(&self.shared.snapshot),
-                    events: self.shared.events.clone(),
-                    closing: self.shared.closing.clone(),
-                    buffer: Rc::clone(&self.buffer),
-                    rng: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
-                    turn: Cell::new(0),
-                    to_upstream: Cell::new(0),
-                    to_client: Cell::new(0),
-                });
-                self.tallies.push(Tally::new(Rc::clone(&here)));
-                let (accepting, stopped) = oneshot::channel();
-                let (slots, drain) = (Arc::clone(&self.shared.slots), self.shared.drain.clone());
-                self.serving
-                    .spawn_local(serve(socket, here, slots, stopped, drain));
-                self.accepting.insert(id, accepting);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Accepts clients until it is stopped or the drain starts, then waits for those that are there.
-async fn serve(
-    socket: TcpListener,
-    here: Rc<Here>,
-    slots: Arc<Semaphore>,
-    mut stopped: oneshot::Receiver<()>,
-    mut drain: Drain,
-) {
-    let mut connections = JoinSet::new();
-    let waiting = Cell::new(false);
-    {
-        // It goes on across the turns of the loop: a client that it has accepted must not be lost.
-        let mut next = pin!(next_client(&socket, &here, &slots, &waiting));
-        loop {
-            tokio::select! {
-                () = drain.started() => break,
-                _ = &mut stopped => break,
-                client = &mut next => {
-                    connections.spawn_local(serve_one(client, Rc::clone(&here)));
-                    next.set(next_client(&socket, &here, &slots, &waiting));
-                }
-                Some(ended) = connections.join_next() => note(&here, ended),
-            }
-        }
-    }
-    drop(socket);
-    while let Some(ended) = connections.join_next().await {
-        note(&here, ended);
-    }
-}
-
-/// A client that has been accepted and has its slot among all connections.
-struct Client {
-    stream: TcpStream,
-    address: SocketAddr,
-    _slot: Option<OwnedSemaphorePermit>,
-}
-
-async fn serve_one(client: Client, here: Rc<Here>) -> CloseReason {
-    connection::run(client.stream, client.address, here).await
-}
-
-/// The next client. While there are as many connections as there may be, it waits for one to end, and the
-/// clients behind it wait in the kernel. `waiting` keeps the log to a line for each time that this begins
-/// or ends.
-async fn next_client(
-    socket: &TcpListener,
-    here: &Here,
-    slots: &Arc<Semaphore>,
-    waiting: &Cell<bool>,
-) -> Client {
-    let name = here.listener.name.as_str();
-    let (stream, address) = accept(socket, name, waiting).await;
-    let slot = match Arc::clone(slots).try_acquire_owned() {
-        Ok(slot) => Some(slot),
-        Err(_) => {
-            if !waiting.replace(true) {
-                warn!(
-                    listener = name,
-                    "as many connections as there may be; clients wait"
-                );
-            }
-            // Closed it never is.
-            Arc::clone(slots).acquire_owned().await.ok()
-        }
-    };
-    if waiting.get() && slots.available_permits() > 0 {
-        waiting.set(false);
-        info!(listener = name, "accepts clients again");
-    }
-    Client {
-        stream,
-        address,
-        _slot: slot,
-    }
-}
-
-/// Takes a client from the kernel. When that has no descriptor or memory for one, waits a little instead
-/// of asking again and again.
-async fn accept(socket: &TcpListener, name: &str, waiting: &Cell<bool>) -> (TcpStream, SocketAddr) {
-    loop {
-        match socket.accept().await {
-            Ok(client) => return client,
-            // The client is gone before it was accepted; the next one may be there.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                metrics::accept_failed(name);
-                if !waiting.replace(true) {
-                    warn!(listener = name, %error, "cannot accept clients; raise the limit of open files");
-                }
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// A panic ends its own connection only. What it said has been logged where it happened.
-fn note(here: &Here, ended: Result<CloseReason, JoinError>) {
-    if ended.is_err() {
-        metrics::panicked(&here.listener.name);
-    }
-}
-
-/// Carries the bytes counted on this worker into the metrics that all workers share.
-struct Tally {
-    here: Rc<Here>,
-    to_upstream: ::metrics::Counter,
-    to_client: ::metrics::Counter,
-}
-
-impl Tally {
-    fn new(here: Rc<Here>) -> Self {
-        let [to_upstream, to_client] = metrics::bytes(&here.listener.name);
-        Self {
-            here,
-            to_upstream,
-            to_client,
-        }
-    }
-
-    /// Whether there can be more to count.
-    fn flush(&self) -> bool {
-        self.to_upstream.increment(self.here.to_upstream.take());
-        self.to_client.increment(self.here.to_client.take());
-        Rc::strong_count(&self.here) > 1
-    }
+    event_loop.beat();
+    Ok(())
 }
 
 const BEAT: Duration = Duration::from_secs(1);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Commands that may wait; who gives them waits, too.
 const COMMANDS: usize = 16;

@@ -16,7 +16,7 @@ use rivers::{
     decide::{
         Action, Ask, Choice, Core, Entered, Event, Finding, Id, ListenerId, SILENCE, State,
         choose::{self, Candidate},
-        dial_plan::{DialPlan, STAGGER, Step},
+        dial_plan::{DialPlan, Order, PATIENCE, ROUND, STAGGER, Step},
     },
 };
 
@@ -379,6 +379,77 @@ impl World {
     /// A client's dial from choice to end, on a clock of its own: dials overlap with what happens around.
     fn dial(&mut self) {
         self.seen.dials += 1;
+        let order = self.order();
+        let reachable = order
+            .first
+            .iter()
+            .any(|&index| self.servers[index].behaviour.accepts());
+        let tried = u32::try_from(order.first.len()).unwrap();
+
+        let trusting = !self.health.verifies();
+        let served = |server: &Server| server.behaviour.accepts() && (trusting || server.verified);
+        let anybody = self.servers.iter().any(served);
+
+        let mut plan = DialPlan::in_rounds(order, self.now, DIAL_TIMEOUT);
+        let mut clock = self.now;
+        let mut told = vec![false; self.servers.len()];
+        let mut ends: Vec<(Instant, usize, bool)> = Vec::new();
+        let connected = loop {
+            match plan.step(clock) {
+                Step::Start(index) => {
+                    let behaviour = self.servers[index].behaviour;
+                    if let Some((after, accepted)) = self.attempt(behaviour) {
+                        ends.push((clock + after, index, accepted));
+                    }
+                }
+                Step::WaitUntil(moment) => {
+                    assert!(moment > clock, "the plan asks to wait for the past");
+                    ends.sort_by_key(|&(at, ..)| std::cmp::Reverse(at));
+                    match ends.pop_if(|end| end.0 <= moment) {
+                        Some((at, index, true)) => {
+                            clock = at;
+                            self.connect(index);
+                            break true;
+                        }
+                        Some((at, index, false)) => {
+                            clock = at;
+                            plan.failed(clock);
+                            // As a worker does: what is known is not told in each round.
+                            if !std::mem::replace(&mut told[index], true) {
+                                self.dial_failed(index);
+                            }
+                        }
+                        None => clock = moment,
+                    }
+                }
+                Step::Choose => plan.again(self.order(), clock),
+                Step::Exhausted => unreachable!("a dial in rounds goes on"),
+                Step::TimedOut => break false,
+            }
+        };
+        self.seen.failed_dials += u64::from(!connected);
+        let took = clock - self.now;
+        assert!(took <= DIAL_TIMEOUT);
+        if reachable {
+            assert!(
+                connected,
+                "a server that accepts was among the first choices"
+            );
+            let limit = STAGGER * tried + Duration::from_millis(50);
+            assert!(took <= limit, "{took:?} for {tried} first choices");
+        }
+        if anybody {
+            assert!(
+                connected,
+                "a server that accepts was not tried in any round"
+            );
+            let limit = PATIENCE + STAGGER * tried + ROUND;
+            assert!(took <= limit, "{took:?} until the last resort was tried");
+        }
+    }
+
+    /// Whom a client may dial now, best first.
+    fn order(&mut self) -> Order<usize> {
         let snapshot = self.core.snapshot();
         let choices = snapshot.choices(LISTENER);
         let candidates: Vec<Candidate> = choices
@@ -401,54 +472,7 @@ impl World {
             self.health.verifies() && self.servers.iter().all(|server| !server.verified),
             "a client was left without a choice"
         );
-        let reachable = order
-            .first
-            .iter()
-            .any(|&index| self.servers[index].behaviour.accepts());
-        let tried = u32::try_from(order.first.len()).unwrap();
-
-        let mut plan = DialPlan::new(order, self.now, DIAL_TIMEOUT);
-        let mut clock = self.now;
-        let mut ends: Vec<(Instant, usize, bool)> = Vec::new();
-        let connected = loop {
-            match plan.step(clock) {
-                Step::Start(index) => {
-                    let behaviour = self.servers[index].behaviour;
-                    if let Some((after, accepted)) = self.attempt(behaviour) {
-                        ends.push((clock + after, index, accepted));
-                    }
-                }
-                Step::WaitUntil(moment) => {
-                    assert!(moment > clock, "the plan asks to wait for the past");
-                    ends.sort_by_key(|&(at, ..)| std::cmp::Reverse(at));
-                    match ends.pop_if(|end| end.0 <= moment) {
-                        Some((at, index, true)) => {
-                            clock = at;
-                            self.connect(index);
-                            break true;
-                        }
-                        Some((at, index, false)) => {
-                            clock = at;
-                            plan.failed(clock);
-                            self.dial_failed(index);
-                        }
-                        None => clock = moment,
-                    }
-                }
-                Step::Exhausted | Step::TimedOut => break false,
-            }
-        };
-        self.seen.failed_dials += u64::from(!connected);
-        let took = clock - self.now;
-        assert!(took <= DIAL_TIMEOUT);
-        if reachable {
-            assert!(
-                connected,
-                "a server that accepts was among the first choices"
-            );
-            let limit = STAGGER * tried + Duration::from_millis(50);
-            assert!(took <= limit, "{took:?} for {tried} first choices");
-        }
+        order
     }
 
     /// A client stays connected, or is gone at once.

@@ -42,10 +42,11 @@ async fn a_server_that_swallows_costs_a_client_a_quarter_of_a_second() {
 async fn a_server_that_comes_back_gets_clients_again() {
     let place = Place::loopback();
     let server = place.socket_address(2, 6443);
-    let rivers = Rivers::start(&place, &[server], &["--check-interval=100ms"]).await;
+    let flags = ["--check-interval=100ms", "--dial-timeout=1s"];
+    let rivers = Rivers::start(&place, &[server], &flags).await;
     rivers.believes(server, "down").await;
 
-    // Nobody is there: the client is told at once, and not with a FIN.
+    // Nobody is there, nor comes back in time: the client is told, and not with a FIN.
     let mut client = rivers.client().await;
     let read = timeout(PATIENCE, client.read(&mut [0])).await.unwrap();
     assert_eq!(
@@ -66,9 +67,33 @@ async fn a_server_that_comes_back_gets_clients_again() {
     rivers.believes(server, "up").await;
 }
 
+#[tokio::test]
+async fn a_client_that_waits_is_served_as_soon_as_one_of_all_comes_back() {
+    let place = Place::loopback();
+    let servers = [2, 3, 4].map(|node| place.socket_address(node, 6443));
+    let rivers = Rivers::start(&place, &servers, &[]).await;
+    for &server in &servers {
+        rivers.believes(server, "down").await;
+    }
+    let mut waiting = rivers.client().await;
+    let refused = timeout(Duration::from_millis(500), exchange(&mut waiting)).await;
+    assert!(refused.is_err(), "nobody is there, and yet: {refused:?}");
+
+    echo(servers[1]).await;
+    let back = Instant::now();
+    let mut late = rivers.client().await;
+    exchange(&mut late).await.unwrap();
+    // The word that was sent half a second ago comes back, too.
+    waiting.read_exact(&mut [0; 4]).await.unwrap();
+    let took = back.elapsed();
+    println!("a client was served {took:?} after a server's return");
+    // No repeated SYN and no probe was waited for.
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
 /// Completes no handshake: the queue of connections to be accepted is full, so that the kernel drops
 /// every SYN. Lasts as long as the result.
-async fn black_hole(address: SocketAddr) -> (TcpListener, Vec<TcpStream>) {
+pub(crate) async fn black_hole(address: SocketAddr) -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
     // As every listener does: connections of another test's server may still be in TIME_WAIT.
     socket.set_reuseaddr(true).unwrap();

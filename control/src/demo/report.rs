@@ -11,8 +11,6 @@ use serde::Serialize;
 pub(crate) enum Outcome {
     /// As it ought to be.
     Passed,
-    /// This build cannot do it; neither a success nor a failure.
-    NotYet,
     /// Not as it ought to be.
     Failed,
 }
@@ -32,11 +30,6 @@ impl Row {
     /// A check that came out as it ought to.
     pub(crate) fn passed(check: &'static str, detail: impl Into<String>) -> Self {
         Self::new(check, Outcome::Passed, detail)
-    }
-
-    /// A check of what this build cannot do.
-    pub(crate) fn not_yet(check: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(check, Outcome::NotYet, detail)
     }
 
     /// A check that failed.
@@ -122,12 +115,10 @@ impl Report {
 
     fn summary(&self) -> String {
         let mut counts = vec![format!("{} passed", self.count(Outcome::Passed))];
-        for (outcome, words) in [(Outcome::NotYet, "not yet"), (Outcome::Failed, "failed")] {
-            let count = self.count(outcome);
-            if count > 0 {
-                let style = outcome.style();
-                counts.push(format!("{style}{count} {words}{style:#}"));
-            }
+        let failed = self.count(Outcome::Failed);
+        if failed > 0 {
+            let style = Outcome::Failed.style();
+            counts.push(format!("{style}{failed} failed{style:#}"));
         }
         let seconds = self.took.as_secs_f64();
         format!("{} in {seconds:.1} s", counts.join(", "))
@@ -138,7 +129,6 @@ impl Outcome {
     fn word(self) -> &'static str {
         match self {
             Self::Passed => "passed",
-            Self::NotYet => "not yet",
             Self::Failed => "FAILED",
         }
     }
@@ -146,7 +136,6 @@ impl Outcome {
     fn style(self) -> Style {
         let colour = match self {
             Self::Passed => AnsiColor::Green,
-            Self::NotYet => AnsiColor::Yellow,
             Self::Failed => AnsiColor::Red,
         };
         colour.on_default().bold()
@@ -179,7 +168,6 @@ mod tests {
         Report {
             rows: vec![
                 Row::passed("three API servers behind rivers", "a, b and c answer"),
-                Row::not_yet("a signed name is validated", "AD is not set"),
                 Row::failed("clean stop", "rivers ended with exit status: 1"),
             ],
             took: Duration::from_millis(6_240),
@@ -193,22 +181,21 @@ mod tests {
         insta::assert_snapshot!(plain, @r"
         rivers and nodedns are the real programs; the API servers and name servers are stand-ins of this demo.
 
-        what                             result   detail
-        three API servers behind rivers  passed   a, b and c answer
-        a signed name is validated       not yet  AD is not set
-        clean stop                       FAILED   rivers ended with exit status: 1
+        what                             result  detail
+        three API servers behind rivers  passed  a, b and c answer
+        clean stop                       FAILED  rivers ended with exit status: 1
 
-        1 passed, 1 not yet, 1 failed in 6.2 s
+        1 passed, 1 failed in 6.2 s
         ");
     }
 
     #[test]
     fn colours_stand_around_the_result_only() {
         let text = report().text();
-        let not_yet = text.lines().nth(4).unwrap();
+        let passed = text.lines().nth(3).unwrap();
         assert!(
-            not_yet.contains("\x1b[33mnot yet\x1b[0m  AD is not set"),
-            "{not_yet:?}"
+            passed.contains("passed\x1b[0m  a, b and c answer"),
+            "{passed:?}"
         );
     }
 
@@ -222,11 +209,6 @@ mod tests {
               "check": "three API servers behind rivers",
               "result": "passed",
               "detail": "a, b and c answer"
-            },
-            {
-              "check": "a signed name is validated",
-              "result": "not_yet",
-              "detail": "AD is not set"
             },
             {
               "check": "clean stop",

@@ -61,6 +61,11 @@ pub struct Listener {
     /// three unanswered ones, as far apart, the connection is dead. Default `15s`.
     #[serde(default = "default_dial_keep_alive", with = "daemon::duration::serde")]
     pub dial_keep_alive: Duration,
+    /// What of a client's bytes is sent again, to the next upstream, when one closed the connection before
+    /// it had sent a byte: `tls` (a lone ClientHello, which asks for nothing), `any` (a request may be
+    /// executed twice) or `off`. At most 16 KiB are kept for that. Default `tls`.
+    #[serde(default)]
+    pub replay: super::Replay,
     /// How upstreams are judged.
     #[serde(default)]
     pub health: Health,

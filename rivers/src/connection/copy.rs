@@ -1,200 +1,216 @@
-//! One direction of a relayed connection, through the one buffer of the worker.
+//! One direction of a relayed connection: through the one buffer of the worker, and in bulk through a pipe.
 //!
-//! An idle connection holds no buffer: it waits until there is something to read, borrows the worker's
-//! for one read and one write, and gives it back before it waits again. Only what the receiver did not
-//! take is kept, at most [`BUFFER_SIZE`] bytes, and while something is kept nothing more is read: a slow
-//! reader stops its writer.
+//! An idle connection holds no buffer: what there is to read goes into the worker's and out of it before
+//! anything else happens. Only what the receiver did not take is kept, at most [`BUFFER_SIZE`] bytes or
+//! what is in a pipe, and while something is kept nothing more is read: a slow reader stops its writer.
+//!
+//! A direction that keeps filling the buffer changes to splice(2), and back when it no longer moves much at
+//! a time. A small message is cheaper to copy than to pass through a pipe.
 
-use std::{
-    cell::{Cell, RefCell},
-    io,
-    net::Shutdown,
-    time::Instant,
+use std::io;
+
+use super::{
+    leg::Leg,
+    pipes::{PIPE_SIZE, Pipe, Pipes},
 };
 
-use rustix::net::{RecvFlags, recv};
-use socket2::SockRef;
-use tokio::{io::Interest, net::TcpStream, task::yield_now};
-
-use crate::decide::Traffic;
-
-/// The copy buffer that all connections of one worker share.
+/// What a worker moves bytes with.
 #[derive(Debug)]
-pub(crate) struct Buffer(RefCell<Box<[u8]>>);
+pub(crate) struct Means {
+    buffer: Box<[u8]>,
+    pub(crate) pipes: Pipes,
+}
 
-impl Buffer {
+impl Means {
     pub(crate) fn new() -> Self {
-        Self(RefCell::new(vec![0; BUFFER_SIZE].into()))
-    }
-}
-
-/// Counts the bytes of one direction: for the connection's own line, and for its listener's metric.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Count<'a> {
-    pub(crate) connection: &'a Cell<u64>,
-    pub(crate) listener: &'a Cell<u64>,
-    /// The upstream's record, in the direction that reads from it.
-    pub(crate) heard: Option<&'a Traffic>,
-}
-
-impl Count<'_> {
-    fn add(self, bytes: usize) {
-        let bytes = bytes as u64;
-        self.connection.set(self.connection.get() + bytes);
-        self.listener.set(self.listener.get() + bytes);
-        if let Some(traffic) = self.heard {
-            traffic.hear(Instant::now());
+        Self {
+            buffer: vec![0; BUFFER_SIZE].into(),
+            pipes: Pipes::default(),
         }
     }
 }
 
-/// Why no more bytes flow in this direction.
+/// What one direction has done, and what it still has to do.
+#[derive(Debug, Default)]
+pub(super) struct Direction {
+    /// Taken from the source so far.
+    pub(super) bytes: u64,
+    /// Nothing will flow any more.
+    pub(super) is_over: bool,
+    /// How sure it is that this is bulk: full buffers in a row, or what is left of that.
+    bulk: u8,
+    /// Read, and not taken yet.
+    rest: Option<Box<Rest>>,
+    /// Lent as long as something is in it, and while it is being filled again and again.
+    pipe: Option<Box<Pipe>>,
+}
+
 #[derive(Debug)]
-pub(super) enum End {
-    /// The source said that it was done, and the sink has been told.
-    Finished,
+struct Rest {
+    bytes: Box<[u8]>,
+    written: usize,
+}
+
+/// How far it got.
+#[derive(Debug)]
+pub(super) enum Flow {
+    /// Until the kernel tells of the source or the sink.
+    Waits,
+    /// It had its share, and others get their turn.
+    Busy,
+    /// The source will send nothing more, and everything has been written.
+    Ended,
     /// The source failed.
-    Source(io::Error),
+    SourceFailed(io::Error),
     /// The sink failed; what it sent before may still wait to be read.
-    Sink(io::Error),
+    SinkFailed(io::Error),
 }
 
-/// Copies from `from` to `to` until one of them is done. Once `torn` is true the source is known to have
-/// failed: its last bytes are still delivered, but its end is not taken for a FIN.
-///
-/// Cancel safe, but what was read and not yet taken is lost.
-pub(super) async fn copy(
-    from: &TcpStream,
-    to: &TcpStream,
-    buffer: &Buffer,
-    count: Count<'_>,
-    torn: &Cell<bool>,
-) -> End {
-    let mut in_a_row = 0;
-    loop {
-        match pass(from, to, buffer, count) {
-            // The kernel tells an error once and then an end like any other.
-            Pass::Finished if torn.get() => {
-                return End::Source(io::ErrorKind::ConnectionReset.into());
-            }
-            Pass::Finished => return finish(to),
-            Pass::All if in_a_row < BURST => in_a_row += 1,
-            // A sender that is never out of bytes must not keep the worker to itself.
-            Pass::All => {
-                in_a_row = 0;
-                yield_now().await;
-            }
-            Pass::Some(rest) => {
-                in_a_row = 0;
-                if let Err(end) = write_all(from, to, &rest).await {
-                    return end;
-                }
-            }
-            Pass::Nothing => {
-                in_a_row = 0;
-                tokio::select! {
-                    biased;
-                    ready = from.readable() => if let Err(error) = ready {
-                        return End::Source(error);
-                    },
-                    // Without asking for the error: the direction that reads from there is to see it.
-                    () = broken(to) => return End::Sink(io::ErrorKind::ConnectionReset.into()),
-                }
-            }
-            Pass::End(end) => return end,
+impl Direction {
+    /// Begins with bytes that were taken from the source before.
+    pub(super) fn resuming(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.len() as u64,
+            rest: (!bytes.is_empty()).then(|| Rest::new(bytes)),
+            ..Self::default()
         }
     }
-}
 
-/// What became of one read and one write.
-enum Pass {
-    /// Everything that was read was written.
-    All,
-    /// This much was read and not taken.
-    Some(Box<[u8]>),
-    /// There was nothing to read.
-    Nothing,
-    /// There will be nothing more to read.
-    Finished,
-    /// No more bytes will flow.
-    End(End),
-}
-
-/// One read into the worker's buffer and one write out of it. Does not wait, so that the buffer is free
-/// again when it returns.
-fn pass(from: &TcpStream, to: &TcpStream, buffer: &Buffer, count: Count<'_>) -> Pass {
-    let mut buffer = buffer.0.borrow_mut();
-    let read = match read(from, &mut buffer) {
-        Ok(0) => return Pass::Finished,
-        Ok(read) => read,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Pass::Nothing,
-        Err(error) => return Pass::End(End::Source(error)),
-    };
-    count.add(read);
-    match to.try_write(&buffer[..read]) {
-        Ok(written) if written == read => Pass::All,
-        Ok(written) => Pass::Some(buffer[written..read].into()),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Pass::Some(buffer[..read].into())
-        }
-        Err(error) => Pass::End(End::Sink(error)),
+    /// Whether something has been read and not taken yet.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.rest.is_some() || self.pipe.as_ref().is_some_and(|pipe| pipe.filled > 0)
     }
-}
 
-/// Reads what is there. A read that does not fill the buffer has emptied the socket (epoll(7) says so of
-/// streams), and the next byte or FIN is a new edge; so readiness is cleared at once, which saves the
-/// read that would only say EAGAIN.
-fn read(from: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut emptied = None;
-    let outcome = from.try_io(Interest::READABLE, || {
+    /// Ends it; what was not taken is lost.
+    pub(super) fn give_up(&mut self) {
+        self.is_over = true;
+        self.rest = None;
+        self.pipe = None;
+    }
+
+    /// Moves what can be moved now. `watch` sees every byte before it is written, unless there is none: then
+    /// the bytes need not pass through our hands.
+    pub(super) fn pump(
+        &mut self,
+        from: &mut Leg,
+        to: &mut Leg,
+        means: &mut Means,
+        mut watch: Option<impl FnMut(&[u8])>,
+    ) -> Flow {
+        let mut flow = Flow::Busy;
+        for _ in 0..BURST {
+            let step = match self.write_rest(to) {
+                Ok(true) if !from.readable => Some(Flow::Waits),
+                Ok(true) if self.bulk >= BULK && watch.is_none() => self.splice(from, means),
+                Ok(true) => self.copy(from, to, &mut means.buffer, watch.as_mut()),
+                Ok(false) => Some(Flow::Waits),
+                Err(error) => Some(Flow::SinkFailed(error)),
+            };
+            if let Some(step) = step {
+                flow = step;
+                break;
+            }
+        }
+        if let Some(pipe) = self.pipe.take_if(|pipe| pipe.filled == 0) {
+            means.pipes.give_back(*pipe);
+        }
+        flow
+    }
+
+    /// One read into the buffer, and one write out of it.
+    fn copy(
+        &mut self,
+        from: &mut Leg,
+        to: &mut Leg,
+        buffer: &mut [u8],
+        watch: Option<&mut impl FnMut(&[u8])>,
+    ) -> Option<Flow> {
         let capacity = buffer.len();
-        let (_, read) = recv(from, &mut *buffer, RecvFlags::empty())?;
-        if read == 0 || read == capacity {
-            return Ok(read);
+        let read = match from.read(buffer) {
+            Ok(Some(0)) => return Some(Flow::Ended),
+            Ok(Some(bytes)) => &buffer[..bytes],
+            Ok(None) => return Some(Flow::Waits),
+            Err(error) => return Some(Flow::SourceFailed(error)),
+        };
+        self.bytes += read.len() as u64;
+        self.bulk = if read.len() == capacity {
+            (self.bulk + 1).min(BULK)
+        } else {
+            0
+        };
+        if let Some(watch) = watch {
+            watch(read);
         }
-        emptied = Some(read);
-        Err(io::ErrorKind::WouldBlock.into())
-    });
-    emptied.map_or(outcome, Ok)
-}
-
-/// Passes a FIN on.
-fn finish(to: &TcpStream) -> End {
-    match SockRef::from(to).shutdown(Shutdown::Write) {
-        Ok(()) => End::Finished,
-        Err(error) => End::Sink(error),
+        match to.write(read) {
+            Ok(written) if written == read.len() => None,
+            Ok(written) => {
+                self.rest = Some(Rest::new(&read[written..]));
+                None
+            }
+            Err(error) => Some(Flow::SinkFailed(error)),
+        }
     }
-}
 
-/// Writes the rest of a read, however long the sink takes. Nobody reads from the source meanwhile, so
-/// that its failure has to be looked for.
-async fn write_all(from: &TcpStream, to: &TcpStream, mut rest: &[u8]) -> Result<(), End> {
-    while !rest.is_empty() {
-        tokio::select! {
-            biased;
-            ready = to.writable() => ready.map_err(End::Sink)?,
-            () = broken(from) => {
-                let told = from.take_error().ok().flatten();
-                return Err(End::Source(told.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())));
+    /// Fills an empty pipe; it is emptied before anything else happens. So EAGAIN can only mean that the
+    /// source has nothing: with bytes in the pipe it could also mean that the pipe is full.
+    fn splice(&mut self, from: &mut Leg, means: &mut Means) -> Option<Flow> {
+        let Some(pipe) = self.pipe.take().or_else(|| means.pipes.take()) else {
+            // Others have them all: copies for as long as it takes to become bulk again.
+            self.bulk = 0;
+            return None;
+        };
+        let pipe = self.pipe.insert(pipe);
+        match from.fill(pipe, PIPE_SIZE) {
+            Ok(Some(0)) => Some(Flow::Ended),
+            Ok(Some(bytes)) => {
+                self.bytes += bytes as u64;
+                self.bulk = if bytes >= LITTLE { MOST } else { self.bulk - 1 };
+                None
+            }
+            Ok(None) => Some(Flow::Waits),
+            Err(error) => Some(Flow::SourceFailed(error)),
+        }
+    }
+
+    /// Whether nothing is left to be written.
+    fn write_rest(&mut self, to: &mut Leg) -> io::Result<bool> {
+        if let Some(rest) = &mut self.rest {
+            if to.writable {
+                rest.written += to.write(&rest.bytes[rest.written..])?;
+            }
+            if rest.written < rest.bytes.len() {
+                return Ok(false);
+            }
+            self.rest = None;
+        }
+        if let Some(pipe) = &mut self.pipe {
+            while pipe.filled > 0 {
+                if !to.writable {
+                    return Ok(false);
+                }
+                to.drain(pipe)?;
             }
         }
-        match to.try_write(rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(End::Sink(error)),
-        }
+        Ok(true)
     }
-    Ok(())
 }
 
-/// Waits until the connection has failed, without reading from it.
-pub(super) async fn broken(stream: &TcpStream) {
-    // An error means that the runtime is gone, and the connection with it.
-    let _ = stream.ready(Interest::ERROR).await;
+impl Rest {
+    fn new(bytes: &[u8]) -> Box<Self> {
+        Box::new(Self {
+            bytes: bytes.into(),
+            written: 0,
+        })
+    }
 }
 
 /// A TLS record has 16 KiB at most; four of them a system call.
 const BUFFER_SIZE: usize = 64 * 1024;
-/// Reads in a row after which others on this worker get their turn: 1 MiB at most, which is a fraction of
-/// a millisecond.
+/// Reads in a row after which others on this worker get their turn: 1 MiB copied or 4 MiB spliced at most,
+/// which is a fraction of a millisecond.
 const BURST: u32 = 16;
+/// Full buffers in a row that make a direction bulk.
+const BULK: u8 = 2;
+/// What spliced in one go is little, and how often in a row that may be before it is no longer bulk.
+const LITTLE: usize = 16 * 1024;
+const MOST: u8 = BULK + 4;

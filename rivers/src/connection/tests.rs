@@ -1,27 +1,29 @@
-//! Connections over real sockets of the loopback interface.
+//! Connections over real sockets of the loopback interface, on a worker of their own.
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpListener as StdListener, TcpStream as StdStream},
+    net::{Shutdown, TcpListener, TcpStream},
     thread,
 };
 
+use daemon::readiness::Readiness;
 use rand::{Rng, SeedableRng};
 use socket2::SockRef;
-use tokio::{net::TcpListener, task::LocalSet};
 
 use super::*;
 use crate::{
-    config::{Balance, Health, address::Address, listen::ListenAddress},
-    decide::Core,
+    config::{Balance, Health, Listener, address::Address, listen::ListenAddress},
+    decide::{Core, ListenerId},
+    published::Published,
+    worker::{Shared, alone::Alone, slots::Slots},
 };
 
 const ID: ListenerId = ListenerId(0);
 
-/// A listener whose clients are served by [`run`], and an upstream that the test plays.
+/// A listener whose clients are served, and an upstream that the test plays.
 struct Case {
-    here: Rc<Here>,
-    close: watch::Sender<bool>,
+    listener: Listener,
+    shared: Shared,
     /// Kept, so that events have somewhere to go.
     events: mpsc::Receiver<Event>,
 }
@@ -29,67 +31,63 @@ struct Case {
 impl Case {
     fn new(upstreams: &[Address]) -> Self {
         let mut core = Core::new(1);
-        let now = std::time::Instant::now();
-        core.listen(ID, upstreams, Health::default(), now);
+        core.listen(ID, upstreams, Health::default(), Instant::now());
         let (sender, events) = mpsc::channel(16);
-        let (close, closing) = watch::channel(false);
-        let listener = Listener {
-            name: "test".to_owned(),
-            listen: ListenAddress::Any { port: 0 },
-            upstreams: upstreams.to_vec(),
-            discovery: None,
-            balance: Balance::RoundRobin,
-            dial_timeout: LIMIT,
-            keepalive: LIMIT,
-            health: Health::default(),
-        };
-        let here = Here {
-            id: ID,
-            listener: Arc::new(listener),
-            snapshot: Arc::new(ArcSwap::from_pointee(core.snapshot())),
-            events: sender,
-            closing,
-            buffer: Rc::new(Buffer::new()),
-            rng: RefCell::new(SmallRng::seed_from_u64(1)),
-            turn: Cell::new(0),
-            to_upstream: Cell::new(0),
-            to_client: Cell::new(0),
-        };
         Self {
-            here: Rc::new(here),
-            close,
+            listener: Listener {
+                name: "test".to_owned(),
+                listen: ListenAddress::Any { port: 0 },
+                upstreams: upstreams.to_vec(),
+                discovery: None,
+                balance: Balance::RoundRobin,
+                dial_timeout: Duration::from_secs(3),
+                keepalive: LIMIT,
+                replay: Replay::Tls,
+                health: Health::default(),
+            },
+            shared: Shared {
+                published: Arc::new(Published::new(core.snapshot())),
+                events: sender,
+                slots: Slots::new(16),
+                readiness: Readiness::new(),
+            },
             events,
         }
     }
 
     /// Serves one client, which `play` plays on a thread of its own with blocking sockets.
-    async fn serve<T: Send + 'static>(
+    fn serve<T: Send + 'static>(
         &self,
-        play: impl FnOnce(StdStream) -> T + Send + 'static,
+        play: impl FnOnce(TcpStream) -> T + Send + 'static,
     ) -> (CloseReason, T) {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
+        self.serve_with(|_| {}, play)
+    }
+
+    /// The same, and calls `meanwhile` between the turns of the loop.
+    fn serve_with<T: Send + 'static>(
+        &self,
+        meanwhile: impl FnMut(&mut Alone),
+        play: impl FnOnce(TcpStream) -> T + Send + 'static,
+    ) -> (CloseReason, T) {
+        let mut worker = Alone::new(&self.shared, ID, &self.listener);
+        let address = worker.address;
         let player = thread::spawn(move || play(connect(address)));
-        let (client, address) = socket.accept().await.unwrap();
-        let local = LocalSet::new();
-        let running = local.spawn_local(run(client, address, Rc::clone(&self.here)));
-        let reason = tokio::time::timeout(LIMIT, local.run_until(running));
-        let reason = reason.await.expect("the connection ends").unwrap();
+        let reason = worker.until_a_connection_ends(LIMIT, meanwhile);
         (reason, player.join().unwrap())
     }
 }
 
-fn connect(address: SocketAddr) -> StdStream {
-    let stream = StdStream::connect(address).unwrap();
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream
 }
 
 /// An upstream that `play` plays with the one connection that it gets.
 fn upstream<T: Send + 'static>(
-    play: impl FnOnce(StdStream) -> T + Send + 'static,
+    play: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> (Address, thread::JoinHandle<T>) {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().into();
     let player = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
@@ -101,18 +99,18 @@ fn upstream<T: Send + 'static>(
 
 /// An address on which nobody listens.
 fn nobody() -> Address {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().into()
 }
 
-fn reset(stream: StdStream) {
+fn reset(stream: TcpStream) {
     SockRef::from(&stream)
         .set_linger(Some(Duration::ZERO))
         .unwrap();
     drop(stream);
 }
 
-fn read_to_end(mut stream: &StdStream) -> Vec<u8> {
+fn read_to_end(mut stream: &TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     bytes
@@ -124,9 +122,9 @@ fn random_bytes(seed: u64) -> Vec<u8> {
     bytes
 }
 
-#[tokio::test]
-async fn bytes_arrive_unchanged_both_ways_at_once() {
-    let exchange = |stream: StdStream, seed| {
+#[test]
+fn bytes_arrive_unchanged_both_ways_at_once() {
+    let exchange = |stream: TcpStream, seed| {
         let sending = stream.try_clone().unwrap();
         let sender = thread::spawn(move || {
             (&sending).write_all(&random_bytes(seed)).unwrap();
@@ -138,93 +136,83 @@ async fn bytes_arrive_unchanged_both_ways_at_once() {
     };
     let (address, server) = upstream(move |stream| exchange(stream, 1));
     let case = Case::new(&[address]);
-    let (reason, received) = case.serve(move |stream| exchange(stream, 2)).await;
+    let (reason, received) = case.serve(move |stream| exchange(stream, 2));
     assert!(matches!(reason, CloseReason::Finished(_)), "{reason}");
     assert!(received == random_bytes(1), "what the client got differs");
     assert!(
         server.join().unwrap() == random_bytes(2),
         "what the upstream got differs"
     );
-    assert_eq!(case.here.to_upstream.get(), 5_000_003);
-    assert_eq!(case.here.to_client.get(), 5_000_003);
 }
 
-#[tokio::test]
-async fn a_fin_passes_while_the_other_direction_goes_on() {
+#[test]
+fn a_fin_passes_while_the_other_direction_goes_on() {
     let (address, server) = upstream(|mut stream| {
         let request = read_to_end(&stream);
         stream.write_all(b"the answer").unwrap();
         request
     });
-    let (reason, answer) = Case::new(&[address])
-        .serve(|mut stream| {
-            stream.write_all(b"the question").unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
-            read_to_end(&stream)
-        })
-        .await;
+    let (reason, answer) = Case::new(&[address]).serve(|mut stream| {
+        stream.write_all(b"the question").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        read_to_end(&stream)
+    });
     assert_eq!(reason.word(), "client_finished");
     assert_eq!(server.join().unwrap(), b"the question");
     assert_eq!(answer, b"the answer");
 }
 
-#[tokio::test]
-async fn a_reset_by_the_upstream_reaches_the_client_after_its_last_words() {
+#[test]
+fn a_reset_by_the_upstream_reaches_the_client_after_its_last_words() {
     let (address, _) = upstream(|mut stream| {
         stream.read_exact(&mut [0; 2]).unwrap();
         stream.write_all(b"last words").unwrap();
         reset(stream);
     });
-    let (reason, (words, error)) = Case::new(&[address])
-        .serve(|mut stream| {
-            stream.write_all(b"hi").unwrap();
-            let mut words = [0; 10];
-            stream.read_exact(&mut words).unwrap();
-            (words, stream.read(&mut [0]).unwrap_err().kind())
-        })
-        .await;
+    let (reason, (words, error)) = Case::new(&[address]).serve(|mut stream| {
+        stream.write_all(b"hi").unwrap();
+        let mut words = [0; 10];
+        stream.read_exact(&mut words).unwrap();
+        (words, stream.read(&mut [0]).unwrap_err().kind())
+    });
     assert_eq!(reason.word(), "upstream_reset");
     assert_eq!(&words, b"last words");
     assert_eq!(error, io::ErrorKind::ConnectionReset);
 }
 
-#[tokio::test]
-async fn a_reset_by_the_client_reaches_the_upstream() {
+#[test]
+fn a_reset_by_the_client_reaches_the_upstream() {
     let (address, server) = upstream(|mut stream| {
         stream.write_all(b"hi").unwrap();
         stream.read(&mut [0]).unwrap_err().kind()
     });
-    let (reason, ()) = Case::new(&[address])
-        .serve(|mut stream| {
-            stream.read_exact(&mut [0; 2]).unwrap();
-            reset(stream);
-        })
-        .await;
+    let (reason, ()) = Case::new(&[address]).serve(|mut stream| {
+        stream.read_exact(&mut [0; 2]).unwrap();
+        reset(stream);
+    });
     assert_eq!(reason.word(), "client_reset");
     assert_eq!(server.join().unwrap(), io::ErrorKind::ConnectionReset);
 }
 
-#[tokio::test]
-async fn a_client_that_has_finished_and_then_resets_is_not_waited_for() {
+#[test]
+fn a_client_that_has_finished_and_then_resets_is_not_waited_for() {
     let (address, server) = upstream(|mut stream| {
         let request = read_to_end(&stream);
         // Says nothing more, and would keep the connection for ever.
         (request, stream.read(&mut [0; 1]).unwrap_or(99), stream)
     });
-    let (reason, ()) = Case::new(&[address])
-        .serve(|mut stream| {
-            stream.write_all(b"hi").unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
-            thread::sleep(Duration::from_millis(50));
-            reset(stream);
-        })
-        .await;
+    let (reason, ()) = Case::new(&[address]).serve(|mut stream| {
+        stream.write_all(b"hi").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        reset(stream);
+    });
     assert_eq!(reason.word(), "client_reset");
     assert_eq!(server.join().unwrap().0, b"hi");
 }
 
 /// Writes until nothing is taken any more, and says how much was.
-fn fill(mut stream: &StdStream) -> usize {
+fn fill(mut stream: &TcpStream) -> usize {
     stream
         .set_write_timeout(Some(Duration::from_millis(300)))
         .unwrap();
@@ -236,99 +224,226 @@ fn fill(mut stream: &StdStream) -> usize {
     written
 }
 
-#[tokio::test]
-async fn a_slow_reader_stops_its_writer_and_gets_every_byte() {
+#[test]
+fn a_slow_reader_stops_its_writer_and_gets_every_byte() {
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let (address, server) = upstream(move |stream| {
         let _ = gone.recv();
         read_to_end(&stream).len()
     });
-    let (_, written) = Case::new(&[address])
-        .serve(move |stream| {
-            let written = fill(&stream);
-            drop(go);
-            stream.shutdown(Shutdown::Write).unwrap();
-            written
-        })
-        .await;
+    let (_, written) = Case::new(&[address]).serve(move |stream| {
+        let written = fill(&stream);
+        drop(go);
+        stream.shutdown(Shutdown::Write).unwrap();
+        written
+    });
     // What two sockets and one copy buffer hold; not what a client might send.
     assert!(written < 32 * 1024 * 1024, "{written} bytes were taken");
     assert_eq!(server.join().unwrap(), written);
 }
 
-#[tokio::test]
-async fn a_client_that_resets_while_its_upstream_reads_nothing_is_noticed() {
+#[test]
+fn a_client_that_resets_while_its_upstream_reads_nothing_is_noticed() {
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let (address, _) = upstream(move |stream| {
         let _ = gone.recv();
         drop(stream);
     });
-    let (reason, ()) = Case::new(&[address])
-        .serve(|stream| {
-            fill(&stream);
-            reset(stream);
-        })
-        .await;
+    let (reason, ()) = Case::new(&[address]).serve(|stream| {
+        fill(&stream);
+        reset(stream);
+    });
     assert_eq!(reason.word(), "client_reset");
     drop(go);
 }
 
-#[tokio::test]
-async fn a_refusal_is_overcome_and_reported() {
-    let (address, _) = upstream(drop);
+#[test]
+fn a_refusal_is_overcome_and_reported() {
+    let (address, _) = upstream(|mut stream| stream.write_all(b"hi").unwrap());
     let mut case = Case::new(&[nobody(), address]);
-    let (reason, received) = case.serve(|stream| read_to_end(&stream)).await;
+    let (reason, received) = case.serve(|stream| read_to_end(&stream));
     assert_eq!(reason.word(), "upstream_finished");
-    assert!(received.is_empty());
+    assert_eq!(received, b"hi");
     assert!(matches!(
         case.events.try_recv(),
         Ok(Event::DialFailed { .. })
     ));
 }
 
-#[tokio::test]
-async fn without_an_upstream_the_client_is_reset_at_once() {
-    let (reason, error) = Case::new(&[nobody(), nobody()])
-        .serve(|mut stream| stream.read(&mut [0]).unwrap_err().kind())
-        .await;
+#[test]
+fn without_an_upstream_the_client_waits_and_is_reset_in_the_end() {
+    let mut case = Case::new(&[nobody(), nobody()]);
+    case.listener.dial_timeout = Duration::from_millis(400);
+    let (reason, (waited, error)) = case.serve(|mut stream| {
+        let begin = Instant::now();
+        let error = stream.read(&mut [0]).unwrap_err().kind();
+        (begin.elapsed(), error)
+    });
     assert_eq!(reason.word(), "no_upstream");
     assert_eq!(error, io::ErrorKind::ConnectionReset);
+    assert!(waited >= Duration::from_millis(350), "{waited:?}");
 }
 
-#[tokio::test]
-async fn closing_ends_a_connection_that_would_go_on() {
+#[test]
+fn a_client_that_waits_is_served_by_an_upstream_that_comes_back() {
+    let address = nobody();
+    let socket = address.to_string();
+    let server = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        let listener = TcpListener::bind(socket).unwrap();
+        (&listener.accept().unwrap().0).write_all(b"hi").unwrap();
+    });
+    let case = Case::new(&[address]);
+    let (_, received) = case.serve(|stream| read_to_end(&stream));
+    server.join().unwrap();
+    assert_eq!(received, b"hi");
+}
+
+#[test]
+fn closing_ends_a_connection_that_would_go_on() {
     let (address, server) = upstream(|mut stream| {
         stream.write_all(b"hi").unwrap();
         read_to_end(&stream)
     });
     let case = Case::new(&[address]);
-    let close = case.close.clone();
-    let (reason, received) = case
-        .serve(move |mut stream| {
+    let (greeted, has_been_greeted) = std::sync::mpsc::channel();
+    let (reason, received) = case.serve_with(
+        move |worker| {
+            if has_been_greeted.try_recv().is_ok() {
+                worker.close();
+            }
+        },
+        move |mut stream| {
             stream.read_exact(&mut [0; 2]).unwrap();
-            close.send_replace(true);
+            greeted.send(()).unwrap();
             read_to_end(&stream)
-        })
-        .await;
+        },
+    );
     assert_eq!(reason.word(), "shutdown");
     assert!(received.is_empty());
     assert!(server.join().unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn an_idle_connection_stays_small() {
-    let case = Case::new(&[nobody()]);
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let player = connect(socket.local_addr().unwrap());
-    let (client, address) = socket.accept().await.unwrap();
-    let size = size_of_val(&run(client, address, Rc::clone(&case.here)));
-    drop(player);
-    assert!(
-        size <= MAX_FUTURE,
-        "the future of a connection has grown to {size} bytes"
-    );
+#[test]
+fn an_idle_connection_stays_small() {
+    let size = size_of::<Connection>();
+    assert!(size <= MAX_SIZE, "a connection has grown to {size} bytes");
+}
+
+/// A ClientHello with nothing in it that a test needs.
+fn hello() -> Vec<u8> {
+    let mut hello = vec![22, 3, 1, 0, 204, 1, 0, 0, 200];
+    hello.resize(5 + 204, 9);
+    hello
+}
+
+/// An upstream that takes `bytes` bytes and then hangs up, with a FIN or a reset.
+fn fickle(bytes: usize, hang_up: fn(TcpStream)) -> (Address, thread::JoinHandle<Vec<u8>>) {
+    upstream(move |mut stream| {
+        let mut taken = vec![0; bytes];
+        stream.read_exact(&mut taken).unwrap();
+        hang_up(stream);
+        taken
+    })
+}
+
+/// An upstream that answers once it has got so many bytes.
+fn answering(bytes: usize) -> (Address, thread::JoinHandle<Vec<u8>>) {
+    upstream(move |mut stream| {
+        let mut taken = vec![0; bytes];
+        stream.read_exact(&mut taken).unwrap();
+        stream.write_all(b"answer").unwrap();
+        taken
+    })
+}
+
+#[test]
+fn a_hello_is_sent_again_when_an_upstream_hangs_up_before_it_speaks() {
+    for (taken, hang_up) in [
+        (0, drop as fn(TcpStream)),
+        (0, reset),
+        (hello().len(), drop),
+        (hello().len(), reset),
+    ] {
+        let (first, _) = fickle(taken, hang_up);
+        let (second, server) = answering(hello().len());
+        let mut case = Case::new(&[first, second]);
+        let (_, answer) = case.serve(|mut stream| {
+            stream.write_all(&hello()).unwrap();
+            read_to_end(&stream)
+        });
+        assert_eq!(answer, b"answer");
+        assert_eq!(server.join().unwrap(), hello());
+        // That an upstream hung up is known to the core.
+        assert!(matches!(
+            case.events.try_recv(),
+            Ok(Event::DialFailed { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_request_in_plain_text_is_never_sent_twice() {
+    let (first, server) = fickle(8, drop);
+    let second = TcpListener::bind("127.0.0.1:0").unwrap();
+    let case = Case::new(&[first, second.local_addr().unwrap().into()]);
+    let (reason, answer) = case.serve(|mut stream| {
+        stream.write_all(b"question").unwrap();
+        read_to_end(&stream)
+    });
+    assert_eq!(reason.word(), "upstream_finished");
+    assert!(answer.is_empty());
+    assert_eq!(server.join().unwrap(), b"question");
+    second.set_nonblocking(true).unwrap();
+    assert!(second.accept().is_err(), "the other upstream was dialled");
+}
+
+#[test]
+fn with_replay_any_it_is() {
+    let (first, _) = fickle(8, drop);
+    let (second, server) = answering(8);
+    let mut case = Case::new(&[first, second]);
+    case.listener.replay = Replay::Any;
+    let (_, answer) = case.serve(|mut stream| {
+        stream.write_all(b"question").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        read_to_end(&stream)
+    });
+    assert_eq!(answer, b"answer");
+    assert_eq!(server.join().unwrap(), b"question");
+}
+
+#[test]
+fn after_its_first_byte_an_upstream_is_the_only_one() {
+    let (first, _) = upstream(|mut stream| {
+        stream.read_exact(&mut [0; 209]).unwrap();
+        stream.write_all(b"!").unwrap();
+    });
+    let second = TcpListener::bind("127.0.0.1:0").unwrap();
+    let case = Case::new(&[first, second.local_addr().unwrap().into()]);
+    let (reason, answer) = case.serve(|mut stream| {
+        stream.write_all(&hello()).unwrap();
+        read_to_end(&stream)
+    });
+    assert_eq!(reason.word(), "upstream_finished");
+    assert_eq!(answer, b"!");
+    second.set_nonblocking(true).unwrap();
+    assert!(second.accept().is_err(), "the other upstream was dialled");
+}
+
+#[test]
+fn who_only_looks_whether_the_port_is_open_is_not_carried_on() {
+    let (first, server) = upstream(|stream| read_to_end(&stream));
+    let second = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut case = Case::new(&[first, second.local_addr().unwrap().into()]);
+    let (reason, ()) = case.serve(drop);
+    assert_eq!(reason.word(), "client_finished");
+    assert!(server.join().unwrap().is_empty());
+    assert!(case.events.try_recv().is_err());
+    second.set_nonblocking(true).unwrap();
+    assert!(second.accept().is_err(), "the other upstream was dialled");
 }
 
 const LIMIT: Duration = Duration::from_secs(10);
-/// Sockets and what tokio keeps for them come on top.
-const MAX_FUTURE: usize = 2048;
+/// Of user memory; the goal for everything that an idle connection takes is 512 bytes.
+const MAX_SIZE: usize = 448;

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use rand::RngExt as _;
 use tokio::{
     sync::watch,
@@ -22,9 +21,10 @@ use super::{
 };
 use crate::{
     config::{address::Address, listen::ListenAddress},
-    decide::{ListenerId, Snapshot, Source},
+    decide::{ListenerId, Source},
     director::{Change, Changes},
     metrics,
+    published::Published,
 };
 
 /// The watch for one listener.
@@ -32,7 +32,7 @@ pub(super) struct Watch {
     id: ListenerId,
     about: About,
     changes: Changes,
-    snapshot: Arc<ArcSwap<Snapshot>>,
+    snapshot: Arc<Published>,
     /// What the director was told last, for the disk.
     known: watch::Sender<Vec<Address>>,
     ever: Ever,
@@ -46,7 +46,7 @@ impl Watch {
         id: ListenerId,
         about: About,
         changes: Changes,
-        snapshot: Arc<ArcSwap<Snapshot>>,
+        snapshot: Arc<Published>,
         known: watch::Sender<Vec<Address>>,
     ) -> Self {
         Self {

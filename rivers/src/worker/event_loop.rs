@@ -1,0 +1,316 @@
+//! The loop of one worker: waits for the kernel, and calls whom it tells of. One thread, one epoll, one
+//! buffer, one table of connections.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
+
+use rand::{SeedableRng, rngs::SmallRng};
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, Event, EventData, EventFlags},
+    },
+    io::Errno,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Command, Shared,
+    accept::{Accepted, Acceptor},
+    slots::Slots,
+    timers::Timers,
+};
+use crate::{
+    close::CloseReason,
+    connection::{Client, Connection, Here, Means, Next, Serving},
+    connections::{Connections, Key, Source},
+    decide::{ListenerId, Snapshot},
+    published::{Bell, Published},
+};
+
+/// The loop, with all that it serves.
+pub(super) struct EventLoop {
+    here: Here,
+    connections: Connections<Connection>,
+    acceptors: Vec<(u32, Acceptor)>,
+    last_number: u32,
+    /// Every listener whose connections may still be counted.
+    servings: Vec<Rc<Serving>>,
+    /// Those that have had their share of this turn.
+    again: Vec<Key>,
+    told: Vec<Event>,
+    bell: Bell,
+    published: Arc<Published>,
+    commands: mpsc::Receiver<Command>,
+    slots: Slots,
+    is_draining: bool,
+    #[cfg(test)]
+    last_end: Option<CloseReason>,
+}
+
+impl EventLoop {
+    /// A loop that listens to nothing yet.
+    ///
+    /// # Errors
+    /// Descriptors ran out.
+    pub(super) fn new(
+        shared: &Shared,
+        bell: Bell,
+        commands: mpsc::Receiver<Command>,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let token = EventData::new_u64(Source::Bell.token());
+        epoll::add(&epoll, &bell, token, EventFlags::IN)?;
+        Ok(Self {
+            here: Here {
+                epoll,
+                now: Instant::now(),
+                timers: Timers::default(),
+                means: Means::new(),
+                snapshot: shared.published.load(),
+                events: shared.events.clone(),
+                rng: SmallRng::from_rng(&mut rand::rng()),
+            },
+            connections: Connections::new(),
+            acceptors: Vec::new(),
+            last_number: 0,
+            servings: Vec::new(),
+            again: Vec::new(),
+            told: Vec::with_capacity(EVENTS),
+            bell,
+            published: Arc::clone(&shared.published),
+            commands,
+            slots: shared.slots.clone(),
+            is_draining: false,
+            #[cfg(test)]
+            last_end: None,
+        })
+    }
+
+    /// Whether the drain has started and the last connection has ended.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_draining && self.connections.is_empty()
+    }
+
+    /// Waits for something to happen, at most until `until`, and sees to all of it.
+    ///
+    /// # Errors
+    /// The kernel does not do what it promises.
+    pub(super) fn turn(&mut self, until: Instant) -> io::Result<()> {
+        let mut told = std::mem::take(&mut self.told);
+        let timeout = self.timeout(until);
+        match epoll::wait(&self.here.epoll, spare_capacity(&mut told), Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.here.now = Instant::now();
+        let again = std::mem::take(&mut self.again);
+        for Event { flags, data, .. } in told.drain(..) {
+            match Source::of(data.u64()) {
+                Source::Socket(key, number) => {
+                    self.call(key, |connection, here| {
+                        connection.ready(number, flags, here)
+                    });
+                }
+                Source::Listener(number) => self.accept(number),
+                Source::Bell => self.look_up(),
+            }
+        }
+        self.told = told;
+        for key in again {
+            self.call(key, Connection::go_on);
+        }
+        while let Some(key) = self.here.timers.due(self.here.now) {
+            self.call(key, Connection::alarm);
+        }
+        for (_, acceptor) in &mut self.acceptors {
+            acceptor.resume(self.here.now, &self.here.epoll);
+        }
+        Ok(())
+    }
+
+    /// Called once a second: adds what has been counted to the metrics, and lets go of what nobody needs.
+    pub(super) fn beat(&mut self) {
+        self.here.means.pipes.beat();
+        self.servings.retain(|serving| {
+            serving.flush();
+            Rc::strong_count(serving) > 1
+        });
+    }
+
+    fn timeout(&self, until: Instant) -> Timespec {
+        if !self.again.is_empty() {
+            return Timespec::default();
+        }
+        let resumes = self.acceptors.iter().filter_map(|(_, it)| it.resume_at());
+        let moments = resumes.chain(self.here.timers.next());
+        let until = moments.min().map_or(until, |first| first.min(until));
+        let left = until.saturating_duration_since(Instant::now());
+        // It fits: `until` is at most a beat away.
+        Timespec::try_from(left).unwrap_or_default()
+    }
+
+    /// Calls a connection, if it still lives. A panic ends that connection only.
+    fn call(&mut self, key: Key, what: impl FnOnce(&mut Connection, &mut Here) -> Next) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let here = &mut self.here;
+        // After a panic the connection is dropped, and the rest holds no half-done change: what is shared
+        // is changed by calls that do not panic.
+        match catch_unwind(AssertUnwindSafe(|| what(connection, here))) {
+            Ok(Next::Wait) => {}
+            Ok(Next::Again) => self.again.push(key),
+            Ok(Next::End(reason)) => self.end(key, reason),
+            // What it said has been logged where it happened.
+            Err(_) => {
+                if let Some(connection) = self.connections.remove(key) {
+                    connection.panicked();
+                }
+            }
+        }
+    }
+
+    /// Why the last connection that ended did.
+    #[cfg(test)]
+    pub(super) const fn last_end(&self) -> Option<CloseReason> {
+        self.last_end
+    }
+
+    fn end(&mut self, key: Key, reason: CloseReason) {
+        #[cfg(test)]
+        {
+            self.last_end = Some(reason);
+        }
+        if let Some(connection) = self.connections.remove(key) {
+            connection.end(reason, &mut self.here);
+        }
+    }
+
+    fn accept(&mut self, number: u32) {
+        for _ in 0..ACCEPTS {
+            // Looked up each time: who is accepted may end, and with it whatever else.
+            let Some((_, acceptor)) = self.acceptors.iter_mut().find(|(it, _)| *it == number)
+            else {
+                return;
+            };
+            match acceptor.accept(&self.slots, self.here.now, &self.here.epoll) {
+                Accepted::Nobody => return,
+                Accepted::Client(client) => {
+                    let serving = Rc::clone(&acceptor.serving);
+                    if let Err(error) = self.begin(client, &serving) {
+                        if let Some((_, acceptor)) =
+                            self.acceptors.iter_mut().find(|(it, _)| *it == number)
+                        {
+                            acceptor.failed(error, self.here.now, &self.here.epoll);
+                        }
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, client: Client, serving: &Rc<Serving>) -> io::Result<()> {
+        let full = || io::Error::other("this worker can hold no more connections");
+        let key = self.connections.next_key().ok_or_else(full)?;
+        let connection = Connection::begin(key, client, serving, &mut self.here)?;
+        self.connections.insert(key, connection);
+        self.call(key, Connection::go_on);
+        Ok(())
+    }
+
+    /// Looks at what others have left: commands, and a snapshot.
+    fn look_up(&mut self) {
+        self.bell.hush();
+        let snapshot = self.published.load();
+        if !Arc::ptr_eq(&snapshot, &self.here.snapshot) {
+            let before = std::mem::replace(&mut self.here.snapshot, snapshot);
+            self.believe(&before);
+        }
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(command);
+        }
+    }
+
+    /// Other things are believed of the upstreams than before.
+    fn believe(&mut self, before: &Snapshot) {
+        for serving in &self.servings {
+            serving.forget_departed(&self.here.snapshot);
+        }
+        // All that are being dialled have an alarm.
+        for key in self.here.timers.keys() {
+            self.call(key, Connection::news);
+        }
+        let gave_up =
+            |serving: &Rc<Serving>| self.here.snapshot.gave_up_some_since(before, serving.id);
+        if self.servings.iter().any(gave_up) {
+            for key in self.connections.keys() {
+                self.call(key, |connection, here| {
+                    if connection.is_given_up(here) {
+                        connection.given_up(here)
+                    } else {
+                        Next::Wait
+                    }
+                });
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Listen {
+                id,
+                listener,
+                socket,
+            } => {
+                let serving = Rc::new(Serving::new(id, listener));
+                self.last_number = self.last_number.wrapping_add(1);
+                let number = self.last_number;
+                let epoll = &self.here.epoll;
+                match Acceptor::new(number, socket, Rc::clone(&serving), epoll) {
+                    Ok(acceptor) => {
+                        self.stop(id);
+                        self.servings.push(serving);
+                        self.acceptors.push((number, acceptor));
+                    }
+                    Err(error) => {
+                        let listener = &serving.listener.name;
+                        tracing::error!(listener, %error, "a worker cannot listen");
+                    }
+                }
+            }
+            Command::Stop(id) => self.stop(id),
+            Command::Drain => {
+                self.is_draining = true;
+                for (_, acceptor) in self.acceptors.drain(..) {
+                    acceptor.close(&self.here.epoll);
+                }
+            }
+            Command::Close => {
+                for key in self.connections.keys() {
+                    self.end(key, CloseReason::Shutdown);
+                }
+            }
+        }
+    }
+
+    /// Accepts no more clients of this listener.
+    fn stop(&mut self, id: ListenerId) {
+        let ours = |(_, acceptor): &mut (u32, Acceptor)| acceptor.serving.id == id;
+        for (_, acceptor) in self.acceptors.extract_if(.., ours) {
+            acceptor.close(&self.here.epoll);
+        }
+    }
+}
+
+/// Things that the kernel tells at once.
+const EVENTS: usize = 256;
+/// Clients of one listener that are accepted before others get their turn.
+const ACCEPTS: usize = 32;

@@ -1,0 +1,240 @@
+//! One upstream of three fails each client that it gets, from the first moment, and no client notices.
+//!
+//! Clients make one request on a connection of their own and never try again. All servers are the test's;
+//! rivers runs with its defaults, so that its probes, which find that a server accepts, are no help.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tests::place::Place;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::encrypted::Tls;
+use crate::faults::black_hole;
+use crate::scene::{PATIENCE, Rivers};
+
+#[tokio::test]
+async fn tls_clients_of_a_server_that_refuses_all_succeed() {
+    let scene = Scene::new();
+    scene.a_thousand_tls_clients_succeed().await;
+}
+
+#[tokio::test]
+async fn tls_clients_of_a_server_that_accepts_and_closes_all_succeed() {
+    let scene = Scene::new();
+    faulty(scene.faulty, |stream| async { drop(stream) }).await;
+    scene.a_thousand_tls_clients_succeed().await;
+}
+
+#[tokio::test]
+async fn tls_clients_of_a_server_that_takes_the_hello_and_closes_all_succeed() {
+    let scene = Scene::new();
+    faulty(scene.faulty, |mut stream| async move {
+        // Less than a hello: what is left unread makes the end a reset.
+        let _ = stream.read(&mut [0; 100]).await;
+    })
+    .await;
+    scene.a_thousand_tls_clients_succeed().await;
+}
+
+#[tokio::test]
+async fn tls_clients_of_a_server_that_accepts_and_resets_all_succeed() {
+    let scene = Scene::new();
+    faulty(scene.faulty, |stream| async move {
+        stream.set_zero_linger().unwrap();
+    })
+    .await;
+    scene.a_thousand_tls_clients_succeed().await;
+}
+
+#[tokio::test]
+async fn tls_clients_of_a_black_hole_all_succeed_after_one_stagger() {
+    let scene = Scene::new();
+    let _hole = black_hole(scene.faulty).await;
+    let mut waits = scene.a_thousand_tls_clients_succeed().await;
+    waits.sort_unstable();
+    let p99 = waits[waits.len() * 99 / 100];
+    // For people: how long a client waits depends on the machine, too.
+    println!("black hole: from connect to first byte, p99 of {CLIENTS} clients: {p99:?}");
+    // A stagger, not a repeated SYN.
+    assert!(p99 < Duration::from_secs(1), "{p99:?}");
+}
+
+#[tokio::test]
+async fn plain_clients_all_succeed_with_replay_any() {
+    let scene = Scene::new();
+    faulty(scene.faulty, |mut stream| async move {
+        let _ = stream.read(&mut [0; 8]).await;
+    })
+    .await;
+    for &server in &scene.servers {
+        let listener = TcpListener::bind(server).await.unwrap();
+        tokio::spawn(serve(listener, |stream| async { answer(stream).await }));
+    }
+    let rivers = scene.rivers(&["--replay=any"]).await;
+    clients(|client| {
+        let listen = rivers.listen;
+        async move { ask(TcpStream::connect(listen).await?, client).await }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn by_default_no_plain_request_is_sent_twice() {
+    let scene = Scene::new();
+    let seen = Arc::new(Mutex::new(BTreeMap::<u64, u32>::new()));
+    let note = {
+        let seen = Arc::clone(&seen);
+        move |request| *seen.lock().unwrap().entry(request).or_default() += 1
+    };
+    for address in [&[scene.faulty], &scene.servers[..]].concat() {
+        let note = note.clone();
+        faulty(address, move |mut stream| {
+            let note = note.clone();
+            async move {
+                if let Ok(request) = stream.read_u64().await {
+                    note(request);
+                }
+            }
+        })
+        .await;
+    }
+    let rivers = scene.rivers(&[]).await;
+    let mut asking = JoinSet::new();
+    for client in 0..100 {
+        let mut stream = rivers.client().await;
+        asking.spawn(async move {
+            stream.write_u64(client).await.unwrap();
+            // The server hung up without an answer, and nobody else was asked.
+            let _ = timeout(PATIENCE, stream.read(&mut [0])).await.unwrap();
+        });
+    }
+    asking.join_all().await;
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 100);
+    assert!(seen.values().all(|&times| times == 1), "{seen:?}");
+}
+
+/// Three servers, of which the test plays one badly.
+struct Scene {
+    place: Place,
+    faulty: SocketAddr,
+    servers: [SocketAddr; 2],
+    tls: Tls,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let place = Place::loopback();
+        let [faulty, one, other] = [2, 3, 4].map(|node| place.socket_address(node, 6443));
+        let tls = Tls::new(&place);
+        Self {
+            place,
+            faulty,
+            servers: [one, other],
+            tls,
+        }
+    }
+
+    async fn rivers(&self, flags: &[&str]) -> Rivers {
+        let upstreams = [&[self.faulty], &self.servers[..]].concat();
+        Rivers::start(&self.place, &upstreams, flags).await
+    }
+
+    /// How long each waited for the first byte.
+    async fn a_thousand_tls_clients_succeed(&self) -> Vec<Duration> {
+        for &server in &self.servers {
+            let listener = TcpListener::bind(server).await.unwrap();
+            let acceptor: TlsAcceptor = self.tls.acceptor.clone();
+            tokio::spawn(serve(listener, move |stream| {
+                let acceptor = acceptor.clone();
+                async move { answer(acceptor.accept(stream).await?).await }
+            }));
+        }
+        let rivers = self.rivers(&[]).await;
+        clients(|client| {
+            let (listen, connector) = (rivers.listen, self.tls.connector.clone());
+            async move {
+                let begin = Instant::now();
+                let stream = TcpStream::connect(listen).await?;
+                let stream = connector.connect(Tls::name(), stream).await?;
+                let waited = begin.elapsed();
+                ask(stream, client).await?;
+                Ok(waited)
+            }
+        })
+        .await
+    }
+}
+
+/// Runs all clients, some at a time. Each has to succeed.
+async fn clients<T, F>(client: impl Fn(u64) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = io::Result<T>> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    let mut gave = Vec::new();
+    for number in 0..CLIENTS {
+        if running.len() >= AT_A_TIME {
+            gave.extend(running.join_next().await.map(Result::unwrap));
+        }
+        let asking = client(number);
+        running.spawn(async move {
+            let asked = timeout(PATIENCE, asking).await.expect("an answer in time");
+            asked.unwrap_or_else(|error| panic!("client {number}: {error}"))
+        });
+    }
+    gave.extend(running.join_all().await);
+    gave
+}
+
+/// Makes a request.
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, client: u64) -> io::Result<()> {
+    stream.write_u64(client).await?;
+    stream.flush().await?;
+    assert_eq!(stream.read_u64().await?, client + 1);
+    Ok(())
+}
+
+/// Answers one request.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    let request = stream.read_u64().await?;
+    stream.write_u64(request + 1).await?;
+    stream.shutdown().await
+}
+
+/// A server that does this with each connection.
+async fn faulty<F>(address: SocketAddr, play: impl Fn(TcpStream) -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(serve(listener, move |stream| {
+        let played = play(stream);
+        async {
+            played.await;
+            Ok(())
+        }
+    }));
+}
+
+async fn serve<F>(listener: TcpListener, play: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(play(stream));
+    }
+}
+
+const CLIENTS: u64 = 1_000;
+const AT_A_TIME: usize = 20;
