@@ -6,11 +6,13 @@
 //! [`trust`] whose certificates are good. A peer can make a probe neither wait, loop nor grow: each wait has
 //! a deadline, each try is asked for by the core, and what may be read is metered.
 
+mod heeded;
 mod kept;
 mod look;
 mod metered;
 mod open;
 mod readyz;
+mod trouble;
 mod trust;
 
 use std::{future::pending, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
@@ -27,7 +29,8 @@ use tracing::{debug, info};
 use self::{
     kept::{Heard, Kept},
     metered::Allowance,
-    open::{Opened, Trouble, Way, open},
+    open::{Opened, Way, open},
+    trouble::Trouble,
     trust::{Chain, Witness},
 };
 pub(crate) use self::{
@@ -65,12 +68,17 @@ impl Prober {
         bundles: &mut Bundles,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let authorities = listener.health.ca_file.as_deref();
+        let authorities = listener.health.ca_file.as_deref().map(|path| {
+            let mut bundle = bundles.of(path);
+            // What is in force now is no news.
+            bundle.mark_unchanged();
+            bundle
+        });
         let probing = Probing {
             listener: Arc::clone(listener),
             address: Arc::clone(address),
             name: server_name(listener, address),
-            authorities: authorities.map(|path| bundles.of(path)),
+            authorities,
             reports: Reports { upstream, events },
             allowance: Allowance::new(),
             line: Line::None,
@@ -369,7 +377,7 @@ impl Probing {
                     Heard::Readyz(answer) => break answer,
                     Heard::Pong if !wants_readyz => break (Finding::Alive, None),
                     Heard::Pong => {}
-                    Heard::Ended(error) => return self.ended(error),
+                    Heard::Ended(trouble) => return self.ended(trouble),
                 },
                 () = sleep_until(deadline) => break match kept.pinged() {
                     // It lives; its readiness will be heard of later.
@@ -393,8 +401,8 @@ impl Probing {
     }
 
     /// The connection ended while an answer was awaited.
-    fn ended(&mut self, error: Option<h2::Error>) -> Found {
-        match error.as_ref().map(open::trouble_of) {
+    fn ended(&mut self, trouble: Option<Trouble>) -> Found {
+        match trouble {
             // A client certificate is missed only after the handshake in TLS 1.3.
             Some(Trouble::Unable(reason)) => {
                 let is_proven = self.authorities.is_none() || self.chain.is_some();
@@ -411,10 +419,10 @@ impl Probing {
         match heard {
             Heard::Pong => self.reports.tell(Finding::Alive, None).await,
             Heard::Readyz((finding, reason)) => self.reports.tell(finding, reason).await,
-            Heard::Ended(error) => {
+            Heard::Ended(trouble) => {
                 self.line = Line::None;
-                if let Some(error) = error {
-                    let (_, reason) = found(open::trouble_of(&error));
+                if let Some(trouble) = trouble {
+                    let (_, reason) = found(trouble);
                     self.reports.tell(Finding::Lost, reason).await;
                 }
             }
@@ -522,3 +530,6 @@ const GIVE_UP: Duration = Duration::from_secs(30);
 /// Between looks at a certificate that is no good: each is an error in the server's log.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

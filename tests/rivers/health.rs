@@ -1,12 +1,17 @@
 //! Real API servers that hang, are slow, or shut down.
 
+use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kube::Client as Kube;
+use tests::etcd::Etcd;
 use tests::kubernetes::Cluster;
 use tests::peer::Signal;
+use tests::pki::Pki;
 use tests::place::Place;
 use tests::wait;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -208,6 +213,83 @@ async fn when_every_probe_fails_every_client_is_served_all_the_same() {
     for _ in 0..50 {
         exchange(&mut rivers.client().await).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn etcd_which_wants_client_certificates_is_judged_by_connects() {
+    let place = Place::loopback();
+    let pki = Pki::new(&place.folder().join("pki"));
+    let Some(etcd) = Etcd::start(&place, &pki).await else {
+        return;
+    };
+    let ca_file = format!("--ca-file={}", pki.ca_file().display());
+    let address = etcd.address();
+    let rivers = Rivers::start(&place, &[address], &[&ca_file]).await;
+    rivers.believes(address, "up").await;
+    // Who it is has been proved before it refused us.
+    rivers.peer.says("certificate is verified").await;
+    rivers
+        .peer
+        .says("reason=\"wants a client certificate\"")
+        .await;
+    rivers.client().await;
+}
+
+#[tokio::test]
+async fn connections_of_a_black_holed_upstream_are_closed_within_eight_seconds() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let [hole, other] = [2, 3].map(|node| place.socket_address(node, 6443));
+    for upstream in [hole, other] {
+        echo(upstream).await;
+    }
+    let rivers = Rivers::start(&place, &[hole, other], &[]).await;
+    for upstream in [hole, other] {
+        rivers.believes(upstream, "up").await;
+    }
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = rivers.client().await;
+        exchange(&mut client).await.unwrap();
+        clients.push(client);
+    }
+    let labels = [("upstream", &*hole.to_string())];
+    let theirs = rivers
+        .admin
+        .metric("rivers_connections_active", &labels)
+        .await;
+    assert!(theirs > 0.5, "no client is there");
+
+    swallow(hole);
+    let begin = Instant::now();
+    // Half of them speak, the others are idle.
+    for client in clients.iter_mut().step_by(2) {
+        client.write_all(b"word").await.unwrap();
+    }
+    wait::until("its connections to be closed", PATIENCE, async || {
+        let closed = closed_as_dead(&rivers).await;
+        if closed > theirs - 0.5 {
+            Ok(())
+        } else {
+            Err(closed)
+        }
+    })
+    .await;
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    rivers.peer.says("no answer to a connect").await;
+    exchange(&mut rivers.client().await).await.unwrap();
+}
+
+/// From now on the network swallows what is sent to this address.
+fn swallow(address: SocketAddr) {
+    let ip = address.ip();
+    let rules = format!(
+        "table ip hole {{ chain input {{ type filter hook input priority 0; ip daddr {ip} drop; }}; }}"
+    );
+    let nft = Command::new("nft").arg(rules).output().unwrap();
+    assert!(nft.status.success(), "{nft:?}");
 }
 
 fn scale() -> u32 {

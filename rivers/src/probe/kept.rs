@@ -6,6 +6,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -20,7 +21,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::readyz::judge;
+use super::{
+    heeded::{Alert, Heeded},
+    readyz::judge,
+    trouble::{Trouble, refused, trouble},
+};
 use crate::decide::Finding;
 
 /// A connection that is kept open.
@@ -32,6 +37,7 @@ pub(super) struct Kept {
     /// The question at `/readyz` that has no answer yet, and since when.
     question: Option<(Instant, Question)>,
     authority: String,
+    alert: Alert,
     /// Drives the connection; ends with it.
     driver: JoinSet<Result<(), h2::Error>>,
 }
@@ -46,24 +52,29 @@ pub(super) enum Heard {
     Pong,
     /// The answer of `/readyz`.
     Readyz(Answer),
-    /// It is over, orderly if there is no error.
-    Ended(Option<h2::Error>),
+    /// It is over, orderly if there is no trouble.
+    Ended(Option<Trouble>),
 }
 
 impl Kept {
     /// Begins HTTP/2 on this stream; `authority` is the `host:port` of requests.
-    pub(super) async fn open<S>(stream: S, authority: String) -> Result<Self, h2::Error>
+    pub(super) async fn open<S>(stream: S, authority: String) -> Result<Self, Trouble>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let alert = Alert::default();
         let (requests, mut connection) = Builder::new()
             .enable_push(false)
             .initial_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .max_header_list_size(MAX_HEADERS)
             .max_concurrent_reset_streams(4)
-            .handshake(stream)
-            .await?;
+            .handshake(Heeded {
+                stream,
+                alert: Arc::clone(&alert),
+            })
+            .await
+            .map_err(|error| why(&error, &alert))?;
         let pings = connection.ping_pong().expect("asked for once");
         let mut driver = JoinSet::new();
         driver.spawn(connection);
@@ -73,6 +84,7 @@ impl Kept {
             pinged: None,
             question: None,
             authority,
+            alert,
             driver,
         })
     }
@@ -127,10 +139,21 @@ impl Kept {
             return Poll::Ready(Heard::Pong);
         }
         match self.driver.poll_join_next(context) {
-            Poll::Ready(Some(Ok(ended))) => Poll::Ready(Heard::Ended(ended.err())),
+            Poll::Ready(Some(Ok(ended))) => Poll::Ready(Heard::Ended(
+                ended.err().map(|error| why(&error, &self.alert)),
+            )),
             Poll::Ready(_) => Poll::Ready(Heard::Ended(None)),
             Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+/// HTTP/2 keeps only the text of an error below it.
+fn why(error: &h2::Error, alert: &Alert) -> Trouble {
+    match (alert.get(), error.get_io()) {
+        (Some(alert), _) => refused(*alert),
+        (None, Some(io)) => trouble(io),
+        (None, None) => Trouble::Failed(format!("HTTP/2: {error}")),
     }
 }
 

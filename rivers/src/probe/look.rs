@@ -8,8 +8,9 @@ use super::{
     Found, failed, found,
     kept::{Heard, Kept},
     metered::Allowance,
-    open::{self, Opened, Trouble, Way},
+    open::{self, Opened, Way},
     server_name,
+    trouble::Trouble,
     trust::{Authorities, Witness},
 };
 use crate::{
@@ -106,7 +107,7 @@ async fn ask(mut kept: Kept, limit: Duration) -> Found {
     kept.ask();
     match timeout(limit, kept.next()).await {
         Ok(Heard::Readyz(answer)) => answer,
-        Ok(Heard::Ended(Some(error))) => found_by(Mode::Auto, open::trouble_of(&error)),
+        Ok(Heard::Ended(Some(trouble))) => found_by(Mode::Auto, trouble),
         Ok(_) => failed("it closed the connection"),
         Err(_) => (Finding::Silent, Some("no answer of readyz".to_owned())),
     }

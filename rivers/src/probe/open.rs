@@ -1,9 +1,9 @@
 //! A way to an upstream: TCP, TLS with its certificate verified, and HTTP/2 to be kept open, or whatever
 //! less than that the upstream can do.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use rustls::{AlertDescription, ClientConfig, client::Resumption, pki_types::ServerName};
+use rustls::{ClientConfig, client::Resumption, pki_types::ServerName};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -16,6 +16,7 @@ use super::{
     kept::{Kept, USER_AGENT},
     metered::{Allowance, Metered},
     readyz::judge,
+    trouble::{Trouble, is_silence, trouble},
     trust::{Witness, provider, words},
 };
 use crate::{config::Mode, decide::Finding, dial};
@@ -41,17 +42,6 @@ pub(super) enum Opened {
     Answered(Finding, Option<String>),
     /// A TLS handshake, which was all that was wanted.
     Shaken,
-}
-
-/// Why there is no way.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// No answer in time.
-    Silent(String),
-    /// A bad answer.
-    Failed(String),
-    /// It is there and answers, but wants a client certificate or speaks no HTTP over TLS.
-    Unable(String),
 }
 
 /// Opens a way. What its certificate was worth is told to `witness` on the way, whatever the outcome.
@@ -107,10 +97,10 @@ async fn speak(
             let _ = stream.shutdown().await;
             Ok(Opened::Shaken)
         }
-        Some(b"h2") => match Kept::open(stream, way.authority).await {
-            Ok(kept) => Ok(Opened::Kept(Box::new(kept))),
-            Err(error) => Err(trouble_of(&error)),
-        },
+        Some(b"h2") => {
+            let kept = Kept::open(stream, way.authority).await?;
+            Ok(Opened::Kept(Box::new(kept)))
+        }
         Some(b"http/1.1") => get(stream, &way.authority).await,
         _ => {
             let _ = stream.shutdown().await;
@@ -163,64 +153,6 @@ async fn get(
     let _ = stream.shutdown().await;
     let (finding, reason) = judge(status, &answer);
     Ok(Opened::Answered(finding, reason))
-}
-
-/// What an error of HTTP/2 says of the upstream.
-pub(super) fn trouble_of(error: &h2::Error) -> Trouble {
-    match error.get_io() {
-        Some(io) => trouble(io),
-        None => Trouble::Failed(format!("HTTP/2: {error}")),
-    }
-}
-
-/// What a failed handshake, or a connection that broke, says of the upstream.
-pub(super) fn trouble(error: &io::Error) -> Trouble {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::AlertReceived(alert)) if wants_a_client_certificate(*alert) => {
-            Trouble::Unable("wants a client certificate".to_owned())
-        }
-        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
-            Trouble::Unable("speaks no HTTP over TLS".to_owned())
-        }
-        Some(rustls::Error::AlertReceived(alert)) => {
-            Trouble::Failed(format!("TLS: it ends the handshake with {alert:?}"))
-        }
-        Some(error @ rustls::Error::InvalidCertificate(_)) => Trouble::Failed(words(error)),
-        Some(
-            rustls::Error::InvalidMessage(_)
-            | rustls::Error::InappropriateMessage { .. }
-            | rustls::Error::InappropriateHandshakeMessage { .. },
-        ) => Trouble::Unable("speaks no TLS".to_owned()),
-        Some(error) => Trouble::Failed(words(error)),
-        None if is_silence(error) => Trouble::Silent("no answer to what was sent".to_owned()),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Trouble::Failed("it closed the connection".to_owned())
-        }
-        None => Trouble::Failed(dial::reason(error)),
-    }
-}
-
-/// Alerts of servers that want one, by version and library (RFC 8446 §6.2, RFC 5246 §7.2.2).
-fn wants_a_client_certificate(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::CertificateRequired
-            | AlertDescription::BadCertificate
-            | AlertDescription::HandshakeFailure
-            | AlertDescription::AccessDenied
-    )
-}
-
-fn is_silence(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::TimedOut
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-    )
 }
 
 /// How long the kernel waits for an acknowledgement.
