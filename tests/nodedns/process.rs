@@ -155,6 +155,24 @@ async fn check_names_who_answers_and_who_does_not() {
     assert!(none.stdout.contains("zone .: NO server answers"), "{none}");
 }
 
+#[tokio::test]
+async fn check_names_who_passes_no_signatures_on() {
+    let place = Place::loopback();
+    let Some(unsigned) = coredns(&place, 2, ".", "www A 192.0.2.7").await else {
+        return;
+    };
+    let zones = format!("- {{name: ., forward: [\"{}\"]}}\n", unsigned.address());
+    let file = write(&place, &configuration(&place, &zones));
+    let check = program::nodedns(&place)
+        .arg("check")
+        .arg("--config")
+        .arg(file);
+    let ended = check.run().await;
+    assert_eq!(ended.code(), 1, "{ended}");
+    let line = "gives no signed DNSKEY for .; what is signed will fail";
+    assert!(ended.stdout.contains(line), "{ended}");
+}
+
 async fn server(place: &Place) -> Option<CoreDns> {
     coredns(place, 2, "example.", "www A 192.0.2.7").await
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, Record, RecordType};
+use proptest::prelude::*;
 
 use crate::validate::{Fault, FaultKind, Verdict};
 use crate::wire::name::Name;
@@ -396,6 +397,44 @@ fn many_keys_and_signatures_with_one_tag_cost_little() {
     records.push(good[1].clone());
     let verdict = world.judge(&answer("www.example.", RecordType::A, records));
     assert_bogus(&verdict, FaultKind::Signature);
+}
+
+#[test]
+fn many_keys_with_one_tag_cost_little() {
+    let (mut world, root, _) = World::with_example();
+    let trap = Zone::new("trap.");
+    world.delegate(&root, &trap);
+    // Reordered halves of a key have its tag: they are no points of the curve, but have to be tried.
+    let twins = trap.keys_with_the_same_tag(200);
+    let keys = [twins, vec![trap.key_record()]].concat();
+    world.says(answer("trap.", RecordType::DNSKEY, trap.signed(keys)));
+    let records = trap.signed(vec![a("www.trap.", TTL, 1)]);
+    let verdict = world.judge(&answer("www.trap.", RecordType::A, records));
+    assert!(matches!(verdict, Verdict::Bogus(_)), "{verdict:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn no_change_of_any_byte_gets_false_data_in(at in 0_usize..600, bits in 1_u8..) {
+        let (mut world, _, example) = World::with_example();
+        world.no_ds(&example, "www.example.", &[RecordType::A]);
+        let mut wire = www(&example).to_vec().unwrap();
+        let at = at % wire.len();
+        wire[at] ^= bits;
+        // What asks is compared with what was asked before it comes here.
+        let question = 12..12 + 17;
+        if let Ok(message) = Message::from_vec(&wire) && !question.contains(&at) {
+            let validator = world.validator();
+            let (verdict, judged) = world.judge_with(&validator, &message, false);
+            if verdict == Verdict::Secure {
+                let kept = Message::from_vec(judged.response().wire()).unwrap();
+                let data: Vec<_> = kept.answers.iter().map(|one| one.data.to_string()).collect();
+                prop_assert_eq!(data, ["192.0.2.1", "192.0.2.2"]);
+            }
+        }
+    }
 }
 
 #[test]

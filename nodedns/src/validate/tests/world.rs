@@ -7,7 +7,7 @@ use std::time::Duration;
 use hickory_proto::dnssec::crypto::{EcdsaSigningKey, Ed25519SigningKey};
 use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS, NSEC, RRSIG, SigInput};
 use hickory_proto::dnssec::{
-    Algorithm, DigestType, DnssecSigner, PublicKeyBuf, SigningKey as _, TBS,
+    Algorithm, DigestType, DnssecSigner, PublicKey as _, PublicKeyBuf, SigningKey as _, TBS,
 };
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name as HickoryName, RData, Record, RecordType};
@@ -103,6 +103,23 @@ impl Zone {
     pub(super) fn key_record(&self) -> Record {
         let rdata = RData::DNSSEC(DNSSECRData::DNSKEY(self.dnskey.clone()));
         Record::from_rdata(self.name.clone(), TTL, rdata)
+    }
+
+    /// So many other keys with the tag of this zone's own: the tag is a sum of pairs of bytes, and
+    /// does not mind their order.
+    pub(super) fn keys_with_the_same_tag(&self, count: usize) -> Vec<Record> {
+        let public = self.dnskey.public_key().public_bytes();
+        let keys = (1..=count).map(|number| {
+            let mut pairs: Vec<&[u8]> = public.chunks(2).collect();
+            let (one, other) = (number % pairs.len(), number / pairs.len());
+            pairs.rotate_left(1 + one);
+            pairs.swap(0, 1 + other % 8);
+            let public = PublicKeyBuf::new(pairs.concat(), Algorithm::ECDSAP256SHA256);
+            let key = DNSKEY::with_flags(257, public);
+            let rdata = RData::DNSSEC(DNSSECRData::DNSKEY(key));
+            Record::from_rdata(self.name.clone(), TTL, rdata)
+        });
+        keys.collect()
     }
 
     /// The DS record that the parent has of this zone.
