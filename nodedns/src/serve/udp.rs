@@ -1,5 +1,13 @@
 //! Queries in datagrams.
+//!
+//! ```text
+//! read ─► answer ──hit──► send
+//!   │        └──miss──► Misses
+//!   └─► waiting, once a turn has had its misses: the socket's buffer may be small
+//! ```
 
+use std::collections::VecDeque;
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,11 +39,13 @@ pub(crate) async fn serve(
         service,
         packet: vec![0; MAX_QUERY],
         out: Vec::with_capacity(usize::from(UDP_SIZE)),
+        waiting: VecDeque::new(),
         lost: 0,
     };
     loop {
         tokio::select! {
-            ready = port.socket.readable() => ready?,
+            readable = port.socket.readable(), if port.waiting.is_empty() => readable?,
+            () = ready(()), if !port.waiting.is_empty() => {}
             () = drain.started() => break,
         }
         port.burst();
@@ -57,21 +67,41 @@ struct Port {
     service: Arc<Service>,
     packet: Vec<u8>,
     out: Vec<u8>,
+    /// Queries that were read and have to wait for their turn.
+    waiting: VecDeque<(Datagram, Box<[u8]>)>,
     /// Queries that the socket had no room for, as far as they are counted.
     lost: u32,
 }
 
 impl Port {
-    /// Serves up to [`BURST`] packets. True when there may be more.
+    /// Serves those that wait, then reads up to [`BURST`] packets, and serves them
+    /// as long as there are not too many misses among them. True when there may
+    /// be more.
     fn burst(&mut self) -> bool {
+        let mut misses = 0;
+        while misses < MISSES
+            && let Some((datagram, packet)) = self.waiting.pop_front()
+        {
+            self.packet[..packet.len()].copy_from_slice(&packet);
+            misses += usize::from(self.serve(datagram));
+        }
         for _ in 0..BURST {
+            if self.waiting.len() >= MAX_WAITING {
+                break;
+            }
             let (socket, packet) = (&self.socket, &mut self.packet);
             let received = socket.try_io(Interest::READABLE, || {
                 sys::receive(socket.as_ref(), packet, self.ipv6)
             });
             match received {
-                Ok(datagram) => self.serve(datagram),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Ok(datagram) if misses < MISSES => misses += usize::from(self.serve(datagram)),
+                Ok(datagram) => {
+                    let packet = self.packet[..datagram.length].into();
+                    self.waiting.push_back((datagram, packet));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return !self.waiting.is_empty();
+                }
                 // What an earlier answer ran into ("port unreachable").
                 Err(_) => {}
             }
@@ -91,7 +121,8 @@ impl Port {
         self.lost = lost;
     }
 
-    fn serve(&mut self, datagram: Datagram) {
+    /// Answers the packet that was read, or has its answer found: true.
+    fn serve(&mut self, datagram: Datagram) -> bool {
         let Datagram {
             length,
             from,
@@ -101,7 +132,7 @@ impl Port {
         // A datagram from port 0 cannot be answered, and is no client's.
         if from.port() == 0 {
             metrics.unanswered(Unanswered::NotAQuery);
-            return;
+            return false;
         }
         let packet = &self.packet[..length];
         match self.service.answer(&mut self.out, packet, Transport::Udp) {
@@ -116,8 +147,10 @@ impl Port {
                     metrics.unanswered(Unanswered::TooBusy);
                     send(metrics, &self.socket, &out, from, arrival);
                 }
+                return true;
             }
         }
+        false
     }
 }
 
@@ -130,8 +163,14 @@ fn send(metrics: &Metrics, socket: &UdpSocket, out: &[u8], to: SocketAddr, from:
 
 /// Queries are far shorter; what is cut off is answered with FORMERR.
 const MAX_QUERY: usize = 4_096;
-/// Between two bursts all else of this worker has its turn: thousands of misses,
-/// in a flood. With 64 the socket's buffer ran over meanwhile.
-const BURST: usize = 1_024;
-/// More than a socket's buffer holds.
-const LAST_BURSTS: usize = 64;
+/// Packets that are read at once. Between two bursts all else of this worker has
+/// its turn; the socket's buffer has to hold what comes meanwhile, and where
+/// `net.core.rmem_max` was never raised that is 550 packets.
+const BURST: usize = 4_096;
+/// Misses of one burst: each becomes a task and a socket, so that many of them
+/// make the next burst late.
+const MISSES: usize = 64;
+/// Queries that wait at once, some 150 bytes each. Beyond, the socket is full.
+const MAX_WAITING: usize = 16_384;
+/// More than may wait.
+const LAST_BURSTS: usize = 512;

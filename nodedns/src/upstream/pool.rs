@@ -135,10 +135,16 @@ impl Server {
     }
 
     /// How long to wait for it before another attempt starts beside it, in the
-    /// given round of asking everybody.
+    /// given round of asking everybody. It grows from round to round; over
+    /// connections half as fast, for the next one may lead to another server.
     pub(super) fn patience(&self, round: u32) -> Duration {
         let usual = self.lock().patience();
-        (usual * 2_u32.pow(round.min(ROUNDS))).min(PATIENCE_MAX)
+        let doublings = if self.is_asked_over_udp() {
+            round
+        } else {
+            round / 2
+        };
+        (usual * 2_u32.pow(doublings.min(ROUNDS))).min(PATIENCE_MAX)
     }
 
     /// When it may be probed.

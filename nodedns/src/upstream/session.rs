@@ -113,6 +113,11 @@ impl Session {
         self.load.load(Relaxed)
     }
 
+    /// Whether anything has come on it yet. What accepts connections may be hung.
+    pub(super) fn is_proven(&self) -> bool {
+        self.pulse.last_heard.load(Relaxed) > 0
+    }
+
     /// Whether it may be given a question.
     pub(super) fn takes_questions(&self, now: Instant) -> bool {
         now < self.retires && !self.pulse.suspect.load(Relaxed) && !self.questions.is_closed()

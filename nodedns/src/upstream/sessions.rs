@@ -171,7 +171,7 @@ impl Shared {
             .iter()
             .filter(|session| !tried.iter().any(|other| Arc::ptr_eq(other, session)))
             .filter(|session| session.load() < MAX_PIPELINED)
-            .min_by_key(|session| session.load())
+            .min_by_key(|session| (session.load(), !session.is_proven()))
             .cloned();
         let wants_more = match &best {
             None => true,
