@@ -72,10 +72,12 @@ pub enum Note {
         /// The address.
         address: IpAddr,
     },
-    /// An API server has written endpoints that are control's.
+    /// Somebody else writes endpoints that are control's.
     Fought {
         /// Which.
         object: Key,
+        /// Who.
+        by: Fighter,
     },
     /// What is done could not be written down.
     Unrecorded {
@@ -87,6 +89,15 @@ pub enum Note {
         /// Which.
         objects: Vec<Key>,
     },
+}
+
+/// Who undoes what control writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fighter {
+    /// An API server that keeps its own endpoints.
+    ApiServer,
+    /// A CKE that has not been stopped.
+    Cke,
 }
 
 impl fmt::Display for Note {
@@ -118,7 +129,18 @@ impl fmt::Display for Note {
                 "endpoints of kubernetes and cke-etcd are not written: Kubernetes takes no \
                  loopback or link-local address there, as {address} is"
             ),
-            Self::Fought { object } => write!(
+            Self::Fought {
+                object,
+                by: Fighter::Cke,
+            } => write!(
+                f,
+                "a CKE that still runs has written {object}: stop it, else both undo each other's \
+                 work"
+            ),
+            Self::Fought {
+                object,
+                by: Fighter::ApiServer,
+            } => write!(
                 f,
                 "kube-apiserver has written {object} otherwise; should it do so again, start the \
                  API servers with --endpoint-reconciler-type=none, else both undo each other's work"

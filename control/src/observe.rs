@@ -1,9 +1,9 @@
 //! One reading of the cluster: what plan and sync decide from.
 //!
 //! It costs a LIST of Nodes, in pages; a LIST of each kind of which more than a few
-//! objects may be wanted, in one namespace where all of them stand in one; a GET for each
-//! object of the other kinds; and two requests of discovery where a kind is not
-//! Kubernetes' own; and the control plane's health. Nothing is written, and everything that is read has a bound.
+//! objects are wanted, of a namespace where few have them; a GET for each other object;
+//! two requests of discovery where a kind is not Kubernetes' own; and the control plane's
+//! health. Nothing is written, and everything that is read has a bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

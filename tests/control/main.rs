@@ -9,3 +9,4 @@ mod resources;
 mod run;
 mod scene;
 mod servers;
+mod takeover;

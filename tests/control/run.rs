@@ -95,6 +95,10 @@ async fn of_two_instances_one_writes_and_the_other_takes_over_when_it_is_killed(
         second.log()
     );
 
+    let output = scene.control(&["sync"]).run().await;
+    assert_eq!(output.code(), 1, "{output}");
+    assert!(output.stderr.contains("keeps this cluster"), "{output}");
+
     let before = holder(&scene).await.unwrap();
     first.kill();
     wait::until("the takeover", Duration::from_secs(15), async || {

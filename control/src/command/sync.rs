@@ -6,6 +6,7 @@ use daemon::exit::Failure;
 
 use super::{block_on, connect, read_wish};
 use crate::cli::{self, Flags, Format};
+use crate::keeper::keeper;
 use crate::output::{self, json, text};
 use crate::sync::{Pen, SyncError, sync};
 
@@ -13,6 +14,11 @@ pub(super) fn run(flags: &Flags, options: &cli::Limits) -> Result<ExitCode, Fail
     let report = block_on(async {
         let wish = read_wish(flags, options)?;
         let server = connect(flags, &wish.cluster).await?;
+        if let Some(keeper) = keeper(&server).await.map_err(failed)? {
+            return Err(failed(format!(
+                "`control run` ({keeper}) keeps this cluster; change its files, or stop it first"
+            )));
+        }
         let by = super::instance();
         let pen = Pen {
             by: &by,
@@ -39,4 +45,8 @@ pub(super) fn run(flags: &Flags, options: &cli::Limits) -> Result<ExitCode, Fail
         // Each failure has been named in its line.
         Err(Failure::reported(1))
     }
+}
+
+fn failed(why: String) -> Failure {
+    Failure::failed(anyhow::anyhow!(why))
 }

@@ -10,7 +10,8 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::{Desired, Note};
+use super::{Desired, Fighter, Note};
+use crate::FIELD_MANAGER;
 use crate::cluster::Cluster;
 use crate::object::{Key, Object};
 use crate::observed::Observed;
@@ -167,30 +168,41 @@ fn object(key: Key, labels: Value, mut content: Value) -> Object {
     Object { key, content }
 }
 
-/// Adds the object, and a note if an API server has written it otherwise.
+/// Adds the object, and a note if somebody else has written it otherwise.
 fn add_object(desired: &mut Desired, observed: &Observed, object: Object) {
-    let live = observed.objects.get(&object.key);
     let field = if object.key.kind == "Endpoints" {
         "subsets"
     } else {
         "endpoints"
     };
-    let is_other = live.is_some_and(|live| live[field] != object.content[field]);
-    let by_api_server = |entry: &&Value| {
-        entry["manager"] == "kube-apiserver"
-            && entry["fieldsV1"].get(format!("f:{field}")).is_some()
-    };
-    let entries = live.and_then(|live| live["metadata"]["managedFields"].as_array());
-    if is_other
-        && entries
-            .into_iter()
-            .flatten()
-            .any(|entry| by_api_server(&entry))
-    {
+    let live = observed.objects.get(&object.key);
+    let other = live.filter(|live| live[field] != object.content[field]);
+    if let Some(by) = other.and_then(|live| fighter(live, field)) {
         let object = object.key.clone();
-        desired.notes.push(Note::Fought { object });
+        desired.notes.push(Note::Fought { object, by });
     }
     desired.objects.push(object);
+}
+
+/// Who undoes what we write: an API server that keeps its own endpoints, or a CKE that
+/// still runs. CKE writes by ordinary updates, and is not blamed before our first apply.
+fn fighter(live: &Value, field: &str) -> Option<Fighter> {
+    let entries = live["metadata"]["managedFields"].as_array()?;
+    let have_we_applied = entries
+        .iter()
+        .any(|entry| entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply");
+    let field = format!("f:{field}");
+    entries
+        .iter()
+        .filter(|entry| entry["fieldsV1"].get(&field).is_some())
+        .find_map(|entry| {
+            let by_update = entry["operation"] == "Update";
+            match entry["manager"].as_str()? {
+                "kube-apiserver" => Some(Fighter::ApiServer),
+                FIELD_MANAGER if by_update && have_we_applied => Some(Fighter::Cke),
+                _ => None,
+            }
+        })
 }
 
 /// Whether an address counts as ready: it is healthy, or none is, when the probes rather
@@ -330,5 +342,24 @@ mod tests {
         assert_eq!(notes("10.9.0.2"), []);
         let note = notes("10.9.0.9")[0].to_string();
         assert!(note.contains("--endpoint-reconciler-type=none"), "{note}");
+    }
+
+    #[test]
+    fn a_cke_that_still_runs_is_named_once_we_have_taken_over() {
+        let notes = |ours: Value| {
+            let key = Key::core("Endpoints", "default", "kubernetes");
+            let live = json!({"subsets": [], "metadata": {"managedFields": [
+                {"manager": "cke", "operation": "Update", "fieldsV1": {"f:subsets": {}}},
+                ours,
+            ]}});
+            let observed = Observed {
+                objects: [(key, live)].into(),
+                ..Observed::default()
+            };
+            desired(&["10.9.0.2"], &[], observed).notes
+        };
+        assert_eq!(notes(json!({})), [], "what CKE left is no fight");
+        let note = notes(json!({"manager": "cke", "operation": "Apply"}))[0].to_string();
+        assert!(note.contains("a CKE that still runs"), "{note}");
     }
 }

@@ -1,4 +1,5 @@
-//! Objects by name: each by a GET where few of its kind are wanted, else all by a LIST.
+//! Objects by name: each by a GET where few of its kind are wanted in a namespace, else all
+//! by a LIST, of the namespace or of the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,30 +59,47 @@ fn readings<'a>(kinds: &'a Kinds, wanted: &'a BTreeSet<Key>) -> Vec<Reading<'a>>
             .or_default()
             .push(key);
     }
-    let mut readings = Vec::new();
-    for keys in by_kind.into_values() {
-        let Some(kind) = kinds.of(keys[0]) else {
-            continue;
-        };
-        // What stands in no namespace though its kind does cannot be asked for.
-        let keys: Vec<&Key> = keys
-            .into_iter()
-            .filter(|key| key.namespace.is_some() == kind.namespaced)
-            .collect();
-        if keys.len() <= GETS {
-            readings.extend(keys.into_iter().map(|key| Reading::Get(key, kind)));
-            continue;
-        }
-        let namespace = keys[0].namespace.as_deref();
-        let is_one = keys.iter().all(|key| key.namespace.as_deref() == namespace);
-        readings.push(Reading::List(keys[0], kind, namespace.filter(|_| is_one)));
-    }
-    readings
+    by_kind
+        .into_values()
+        .filter_map(|keys| Some((kinds.of(keys[0])?, keys)))
+        .flat_map(|(kind, keys)| of_one_kind(kind, &keys))
+        .collect()
 }
 
-/// As many objects of a kind are asked for one by one: a list may hold all Secrets of a
-/// cluster.
-const GETS: usize = 3;
+fn of_one_kind<'a>(kind: &'a Kind, keys: &[&'a Key]) -> Vec<Reading<'a>> {
+    let mut by_namespace: BTreeMap<Option<&str>, Vec<&'a Key>> = BTreeMap::new();
+    // What stands in no namespace though its kind does cannot be asked for.
+    for key in keys
+        .iter()
+        .filter(|key| key.namespace.is_some() == kind.namespaced)
+    {
+        by_namespace
+            .entry(key.namespace.as_deref())
+            .or_default()
+            .push(key);
+    }
+    let readings: Vec<_> = by_namespace
+        .into_iter()
+        .flat_map(|(namespace, keys)| {
+            if keys.len() <= GETS {
+                let gets = keys.into_iter().map(|key| Reading::Get(key, kind));
+                gets.collect()
+            } else {
+                vec![Reading::List(keys[0], kind, namespace)]
+            }
+        })
+        .collect();
+    if readings.len() <= OF_A_KIND {
+        return readings;
+    }
+    vec![Reading::List(keys[0], kind, None)]
+}
+
+/// As many objects of a kind and a namespace are asked for one by one: a list may hold
+/// what is not ours to know.
+const GETS: usize = 4;
+/// More requests for one kind are not made; one list of the whole cluster is cheaper.
+const OF_A_KIND: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -109,10 +127,17 @@ mod tests {
         let few = wanted(&[("a", "1"), ("b", "2"), ("c", "3")]);
         assert_eq!(readings(&Kinds::default(), &few).len(), 3);
         assert!(lists(&few).is_empty());
-        let many = wanted(&[("a", "1"), ("a", "2"), ("a", "3"), ("a", "4")]);
+        let five = ["1", "2", "3", "4", "5"];
+        let mut many = wanted(&five.map(|name| ("a", name)));
         assert_eq!(lists(&many), [Some("a".to_owned())]);
-        let spread = wanted(&[("a", "1"), ("a", "2"), ("a", "3"), ("b", "4")]);
-        assert_eq!(lists(&spread), [None]);
+        many.extend(wanted(&[("b", "1")]));
+        assert_eq!(lists(&many), [Some("a".to_owned())]);
+        assert_eq!(readings(&Kinds::default(), &many).len(), 2);
+        let spread = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        assert_eq!(
+            lists(&wanted(&spread.map(|namespace| (namespace, "1")))),
+            [None]
+        );
     }
 
     #[test]
