@@ -58,14 +58,15 @@ impl World {
 
     /// nodedns that validates from the root of this world.
     async fn node(&self, place: &Place, more: &str) -> Node {
-        self.node_that_asks(place, self.plain.address(), more).await
+        self.node_that_asks(place, &[self.plain.address()], more)
+            .await
     }
 
-    async fn node_that_asks(&self, place: &Place, server: SocketAddr, more: &str) -> Node {
+    async fn node_that_asks(&self, place: &Place, servers: &[SocketAddr], more: &str) -> Node {
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         let anchor = place.folder().join(ANCHOR);
         let zones = format!(
-            "- {{name: ., forward: [\"{}\"]}}\ntrust_anchors: {{files: [\"{}\"]}}\n{more}",
-            server,
+            "- {{name: ., forward: {servers:?}}}\ntrust_anchors: {{files: [\"{}\"]}}\n{more}",
             anchor.display()
         );
         Node::start(place, &zones).await
@@ -179,7 +180,9 @@ async fn a_server_that_lies_gets_no_lie_in() {
     let (mut believed, mut misleading) = (Vec::new(), 0);
     for (number, (lie, _)) in LIES.iter().enumerate() {
         for is_warm in [false, true] {
-            let node = world.node_that_asks(&place, adversary.address(), "").await;
+            let node = world
+                .node_that_asks(&place, &[adversary.address()], "")
+                .await;
             adversary.tell(None);
             if is_warm {
                 // What the zones' keys are is known already.
@@ -195,12 +198,38 @@ async fn a_server_that_lies_gets_no_lie_in() {
         // Who validates nothing shows that the lie is one.
         let credulous = "validation: log\n";
         let node = world
-            .node_that_asks(&place, adversary.address(), credulous)
+            .node_that_asks(&place, &[adversary.address()], credulous)
             .await;
         misleading += usize::from(!believed_of(&node, &truth).await.is_empty());
     }
     assert!(believed.is_empty(), "{}", believed.join("\n"));
     assert!(misleading >= 30, "only {misleading} lies mislead anybody");
+}
+
+#[tokio::test]
+async fn beside_a_server_that_lies_an_honest_one_is_enough() {
+    let place = Place::loopback();
+    let Some(world) = World::start(&place).await else {
+        return;
+    };
+    let honest = world.plain.address();
+    let adversary = Adversary::start(place.socket_address(4, 5353), honest).await;
+    let mut missed = Vec::new();
+    for (number, (lie, _)) in LIES.iter().enumerate() {
+        adversary.tell(Some(number));
+        let both = [adversary.address(), honest];
+        let node = world.node_that_asks(&place, &both, "").await;
+        for name in LIED_ABOUT {
+            let case = address_of(name);
+            let reply = case.question().ask(node.address).await.unwrap();
+            let (code, is_authentic, _) = said(&case, &reply);
+            if !is_authentic {
+                let why = reply.extended_errors();
+                missed.push(format!("{lie}: {name}: {code} {why:?}"));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
 /// What a node was told and passed on that is not the truth.
