@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The subjects, each a file `NAME.rs` and a folder `NAME` beside it.
-const SUBJECTS: [&str; 9] = [
+const SUBJECTS: [&str; 10] = [
     "control/src/desired",
     "control/src/kind",
     "control/src/lease",
     "control/src/observed",
     "control/src/plan",
+    "nodedns/src/upstream/standing",
     "nodedns/src/validate",
     "nodedns/src/wire",
     "rivers/src/close",

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use crate::hostile::{Hostile, honest};
 use crate::node::{Node, zone};
 use crate::servers::{SOA, coredns};
 
@@ -282,6 +283,39 @@ async fn names_in_no_zone_are_refused_with_the_reason() {
     assert_eq!(node.addresses("localhost.").await, ["127.0.0.1"]);
     assert!(node.peer.log().contains("no zone is validated"));
     assert!(node.peer.log().contains("there is no zone `.`"));
+}
+
+#[tokio::test]
+async fn a_burst_of_questions_that_nobody_asked_before_is_answered_to_the_last() {
+    const QUESTIONS: usize = 5_000;
+    let place = Place::loopback();
+    let server = Hostile::start(place.socket_address(2, 5353), honest).await;
+    let node = Node::start(&place, &zone(".", &[server.address.to_string()])).await;
+    let socket = UdpSocket::bind((node.address.ip(), 0)).await.unwrap();
+    socket.connect(node.address).await.unwrap();
+    let (mut sent, mut answered, mut buffer) = (0, 0, [0; 512]);
+    let reading = async {
+        while answered < QUESTIONS {
+            if sent == QUESTIONS {
+                socket.recv(&mut buffer).await.unwrap();
+            } else {
+                let label = format!("\x08n{sent:07}\x07example\0");
+                socket.send(&query(7, label.as_bytes())).await.unwrap();
+                sent += 1;
+                // Our own socket must not run over either.
+                if socket.try_recv(&mut buffer).is_err() {
+                    continue;
+                }
+            }
+            assert_eq!(buffer[3] & 0xf, 0, "NOERROR");
+            answered += 1;
+        }
+    };
+    let in_time = timeout(Duration::from_secs(20), reading).await;
+    let labels = [("reason", "lost")];
+    let lost = node.admin.metric("nodedns_unanswered_total", &labels).await;
+    assert!(in_time.is_ok(), "{answered} answered, {lost} lost");
+    assert_eq!(lost, 0.0);
 }
 
 #[tokio::test]
