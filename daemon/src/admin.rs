@@ -1,13 +1,16 @@
-//! The admin endpoint: `/metrics`, `/healthz` and `/readyz` over HTTP/1.1.
+//! The admin endpoint: `/metrics`, `/healthz` and `/readyz` over HTTP/1.1, and the
+//! pages that a program adds.
 //!
 //! It runs on a thread and a runtime of its own, so that it answers while the
 //! data path is saturated.
+
+mod page;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -17,10 +20,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
 
+pub use self::page::{Page, Reply};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 
@@ -31,12 +35,17 @@ pub struct Endpoint {
     pub readiness: Readiness,
     /// Behind `/metrics`.
     pub metrics: Metrics,
+    /// Further pages, in the order in which `/` lists them. One at `/` takes the
+    /// place of the list.
+    pub pages: Vec<Page>,
 }
 
-/// A running endpoint. It lives as long as the process.
+/// A running endpoint. It lives as long as the process, or until it is stopped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Server {
@@ -45,6 +54,14 @@ impl Server {
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Gives the address up, and with it the connections there: when this returns
+    /// somebody else can have it.
+    pub fn stop(self) {
+        // An error means that it has ended by itself, which the log tells.
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
     }
 }
 
@@ -77,11 +94,24 @@ pub fn serve(address: SocketAddr, endpoint: Endpoint) -> Result<Server, AdminErr
         .enable_all()
         .build()
         .map_err(failed)?;
-    thread::Builder::new()
+    let (stop, stopped) = oneshot::channel();
+    let thread = thread::Builder::new()
         .name("admin".to_owned())
-        .spawn(move || runtime.block_on(accept(listener, Arc::new(endpoint))))
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept(listener, Arc::new(endpoint)) => {}
+                    // Nobody can stop it any more when the other end is gone.
+                    Ok(()) = stopped => {}
+                }
+            });
+        })
         .map_err(failed)?;
-    Ok(Server { address: local })
+    Ok(Server {
+        address: local,
+        stop,
+        thread,
+    })
 }
 
 async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>) {
@@ -103,7 +133,7 @@ async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>) {
                 tokio::spawn(async move {
                     let service = service_fn(move |request| {
                         let endpoint = Arc::clone(&endpoint);
-                        async move { Ok::<_, Infallible>(answer(&endpoint, &request)) }
+                        async move { Ok::<_, Infallible>(answer(&endpoint, &request).await) }
                     });
                     let connection = hyper::server::conn::http1::Builder::new()
                         .timer(TokioTimer::new())
@@ -123,11 +153,15 @@ async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>) {
     }
 }
 
-fn answer(endpoint: &Endpoint, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(endpoint: &Endpoint, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
     }
-    match request.uri().path() {
+    let path = request.uri().path();
+    if let Some(page) = endpoint.pages.iter().find(|page| page.path == path) {
+        return page.answer(request.uri().query().unwrap_or("")).await;
+    }
+    match path {
         "/metrics" => {
             let mut response = text(StatusCode::OK, endpoint.metrics.render());
             response.headers_mut().insert(
@@ -141,12 +175,21 @@ fn answer(endpoint: &Endpoint, request: &Request<Incoming>) -> Response<Full<Byt
             let readiness = &endpoint.readiness;
             verdict("waiting for", &readiness.pending(), &readiness.remarks())
         }
-        "/" => text(StatusCode::OK, "/metrics\n/healthz\n/readyz\n"),
+        "/" => text(StatusCode::OK, contents(endpoint)),
         _ => text(
             StatusCode::NOT_FOUND,
             "nothing here; / lists what there is\n",
         ),
     }
+}
+
+fn contents(endpoint: &Endpoint) -> String {
+    let pages = endpoint.pages.iter();
+    let pages = pages.map(|page| format!("{}  {}\n", page.path, page.about));
+    ["/metrics\n/healthz\n/readyz\n".to_owned()]
+        .into_iter()
+        .chain(pages)
+        .collect()
 }
 
 /// Good when there are no `names`; a line for each of `remarks` either way.
@@ -210,16 +253,46 @@ mod tests {
     }
 
     fn start() -> (SocketAddr, Readiness) {
+        let (server, readiness) = server();
+        (server.local_addr(), readiness)
+    }
+
+    fn server() -> (Server, Readiness) {
         let readiness = Readiness::new();
+        let echo = |query: String| async move {
+            match query.as_str() {
+                "" => Reply::not_found("ask something"),
+                query => Reply::json(format!("{query:?}")),
+            }
+        };
         let server = serve(
             SocketAddr::from(([127, 0, 0, 1], 0)),
             Endpoint {
                 readiness: readiness.clone(),
                 metrics: Metrics::install(),
+                pages: vec![Page::new("/echo", "says the query", echo)],
             },
         )
         .unwrap();
-        (server.local_addr(), readiness)
+        (server, readiness)
+    }
+
+    #[test]
+    fn a_page_of_the_program_answers_and_is_listed() {
+        let (address, _) = start();
+        let answer = get(address, "/echo?who=me");
+        assert!(answer.ends_with("\r\n\r\n\"who=me\""), "{answer}");
+        assert!(get(address, "/echo").starts_with("HTTP/1.1 404"));
+        assert!(get(address, "/").contains("/echo  says the query\n"));
+    }
+
+    #[test]
+    fn when_it_is_stopped_its_address_is_free() {
+        let (server, _) = server();
+        let address = server.local_addr();
+        let _idle = TcpStream::connect(address).unwrap();
+        server.stop();
+        TcpListener::bind(address).unwrap();
     }
 
     #[test]
@@ -266,6 +339,7 @@ mod tests {
             Endpoint {
                 readiness: Readiness::new(),
                 metrics: Metrics::install(),
+                pages: Vec::new(),
             },
         )
         .unwrap_err();

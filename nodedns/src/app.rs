@@ -51,6 +51,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         Endpoint {
             readiness: readiness.clone(),
             metrics: registry,
+            pages: Vec::new(),
         },
     )
     .map_err(Failure::failed)?;

@@ -4,11 +4,12 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use daemon::{
-    admin, descriptors, duration,
+    admin::{self, Endpoint, Server},
+    descriptors, duration,
     exit::Failure,
     logging::{self, Log},
     metrics::Metrics,
-    readiness::{Pending, Readiness},
+    readiness::Readiness,
     reload::Reload,
     shutdown::Shutdown,
 };
@@ -21,12 +22,14 @@ use tracing::{error, info, warn};
 
 use crate::{
     cli::Source,
-    config::{Admin, Config},
+    config::Config,
     director::Director,
     discover::Discoveries,
+    handover::{Offer, Request},
     in_force::InForce,
     listeners::Listeners,
     metrics,
+    succession::{Predecessor, be_replaceable, predecessor, replaced},
     worker::{Shared, Workers, slots::Slots},
 };
 
@@ -41,19 +44,12 @@ pub(crate) fn run(config: Config, source: Option<&Source>) -> Result<ExitCode, F
     metrics::describe();
     let descriptors = descriptors::raise_limit().unwrap_or(usize::MAX);
 
-    let readiness = Readiness::new();
-    let starting = readiness.task("listen");
-    if let Some(admin) = config.admin {
-        serve_admin(admin, readiness.clone(), recorder)?;
-    }
     let slots = slots(&config, descriptors);
     Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")
-        .and_then(|runtime| {
-            runtime.block_on(serve(config, source, log, slots, readiness, starting))
-        })
+        .and_then(|runtime| runtime.block_on(serve(config, source, log, recorder, slots)))
         .map_err(Failure::failed)
 }
 
@@ -61,13 +57,21 @@ async fn serve(
     config: Config,
     source: Option<&Source>,
     log: Log,
+    recorder: Metrics,
     slots: usize,
-    readiness: Readiness,
-    starting: Pending,
 ) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::install().context("cannot listen for signals")?;
     let mut reload =
         Reload::install(source.map(Source::path)).context("cannot listen for SIGHUP")?;
+    let Predecessor::Found(mut offer) = predecessor(&config, &mut shutdown).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let readiness = Readiness::new();
+    let starting = readiness.task("listen");
+    let mut admin = None;
+    if offer.is_none() {
+        admin = serve_admin(&config, &readiness, &recorder)?;
+    }
     let (director, ends) = Director::new(readiness.clone());
     let mut director = tokio::spawn(director.run());
 
@@ -83,7 +87,21 @@ async fn serve(
     drop(shared);
     let state_dir = config.state_dir.clone();
     let discoveries = Discoveries::new(ends.changes.clone(), ends.published, state_dir);
-    let listeners = Listeners::new(ends.changes, workers.clone());
+    let spare = offer.as_mut().map(Offer::take_listeners);
+    let mut listeners = Listeners::new(ends.changes, workers.clone(), spare.unwrap_or_default());
+    let prepared = listeners.prepare(&config.listeners)?;
+    // From here on nothing may fail that would take the connections down with us.
+    let connections = offer.map(Offer::commit).transpose()?;
+    listeners.start(prepared).await;
+    if let Some(connections) = connections {
+        listeners.adopt(connections).await;
+        admin = serve_admin(&config, &readiness, &recorder).unwrap_or_else(|error| {
+            warn!(%error, "going on without the admin endpoint");
+            None
+        });
+    }
+    let handover = config.handover.clone();
+    let mut requests = be_replaceable(&handover, &listeners.addresses());
     let mut in_force =
         InForce::begin(config, listeners, discoveries, log, readiness.clone()).await?;
     starting.done();
@@ -95,6 +113,24 @@ async fn serve(
                 break;
             }
             cause = reload.wanted() => in_force.reload(cause, source).await,
+            // Who asked waits for the answer, unless the process is about to end.
+            Some(request) = requests.recv() => match request {
+                Request::Release(done) => {
+                    let _ = done.send(in_force.listeners().release().await);
+                }
+                Request::Restore(released, done) => {
+                    in_force.listeners().restore(released).await;
+                    let _ = done.send(());
+                }
+                Request::Gone(done) => {
+                    readiness.drain();
+                    if let Some(admin) = admin.take() {
+                        admin.stop();
+                    }
+                    let _ = done.send(());
+                    return Ok(replaced(handover.when_replaced, &mut shutdown).await);
+                }
+            },
             _ = &mut director => bail!("the director ended by itself; the log says why"),
             Some(number) = ended.recv() => {
                 bail!("worker {number} ended by itself; the log says why")
@@ -139,15 +175,30 @@ async fn deadline(after: Option<Duration>) {
     }
 }
 
-fn serve_admin(admin: Admin, readiness: Readiness, metrics: Metrics) -> Result<(), Failure> {
-    match admin::serve(admin.address, admin::Endpoint { readiness, metrics }) {
-        Ok(server) => info!(address = %server.local_addr(), "admin endpoint"),
+fn serve_admin(
+    config: &Config,
+    readiness: &Readiness,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<Server>> {
+    let Some(admin) = config.admin else {
+        return Ok(None);
+    };
+    let endpoint = Endpoint {
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        pages: Vec::new(),
+    };
+    match admin::serve(admin.address, endpoint) {
+        Ok(server) => {
+            info!(address = %server.local_addr(), "admin endpoint");
+            Ok(Some(server))
+        }
         Err(error) if error.is_address_in_use() && !admin.required => {
             warn!(%error, "going on without; `--admin IP:PORT` gives this process one of its own");
+            Ok(None)
         }
-        Err(error) => return Err(Failure::failed(error)),
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }
 
 /// A panic is a line in the log like any other, without a backtrace.

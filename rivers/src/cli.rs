@@ -22,6 +22,7 @@ use crate::config::{
     Balance, Config, Invalid, Mode, Replay,
     address::Address,
     file::{self, AdminAddress},
+    handover::{Generation, Handover, WhenReplaced},
     listen::ListenAddress,
 };
 
@@ -171,6 +172,17 @@ struct Options {
     /// How long connections may go on after SIGTERM; 0: as long as they like [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
     shutdown_timeout: Option<Duration>,
+    /// Folder of the sockets on which a new process asks this one for all that it serves [default: /run/rivers]
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Number of the roll-out; a process never takes over from one with a greater number [default: 0]
+    ///
+    /// From the pod template's revision or the unit's; it has to grow with a roll-back, too.
+    #[arg(long, value_name = "N")]
+    generation: Option<u64>,
+    /// What to do once a new process has taken over; `wait` is for pods [default: exit]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    when_replaced: Option<WhenReplaced>,
     /// Address of /metrics, /healthz and /readyz, or `off` [default: 127.0.0.1:16480]
     #[arg(long, value_name = "ADDR|off")]
     admin: Option<AdminAddress>,
@@ -227,15 +239,26 @@ impl Options {
         if let Some(folder) = &self.state_dir {
             config.state_dir.clone_from(folder);
         }
+        config.handover = self.handover();
         let log = &mut config.log;
         log.level = self.loglevel.unwrap_or(log.level);
         log.format = self.logformat.unwrap_or(log.format);
         log.file = self.logfile.clone().or_else(|| log.file.take());
     }
 
+    fn handover(&self) -> Handover {
+        let default = Handover::default();
+        Handover {
+            run_dir: self.run_dir.clone().unwrap_or(default.run_dir),
+            generation: self.generation.map_or(default.generation, Generation),
+            when_replaced: self.when_replaced.unwrap_or(default.when_replaced),
+        }
+    }
+
     /// One listener, as CKE starts it. The same validation as for a file, in the words of flags.
     fn one_listener(self) -> Result<Config, Failure> {
         let missing = |flag| Failure::usage(anyhow!("{flag} is missing; {EXAMPLE}"));
+        let handover = self.handover();
         let listener = file::Listener {
             name: None,
             health: self.health(),
@@ -266,6 +289,7 @@ impl Options {
             },
         };
         let mut config = Config::try_from(file).map_err(|invalid| in_flags(&invalid))?;
+        config.handover = handover;
         // CKE runs a second rivers, for etcd, on the same node with flags that know no admin port.
         if let Some(admin) = &mut config.admin {
             admin.required = false;

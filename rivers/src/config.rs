@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod file;
+pub mod handover;
 mod health;
 pub mod listen;
 
@@ -28,6 +29,7 @@ pub(crate) use self::health::read_bundle;
 pub use self::health::{Health, Mode};
 use self::{
     address::{Address, Host},
+    handover::Handover,
     listen::ListenAddress,
 };
 
@@ -42,6 +44,8 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// How many connections there may be at a time; `None`: what the limit of open files allows.
     pub max_connections: Option<NonZeroUsize>,
+    /// How another process takes over from this one, or this one from another.
+    pub handover: Handover,
     /// How long connections may go on once rivers has to stop; `None`: as long as they like.
     pub shutdown_timeout: Option<Duration>,
     /// What is logged, how and where.
@@ -184,6 +188,7 @@ impl TryFrom<file::File> for Config {
                 .workers
                 .map_or_else(|| Ok(default_workers()), workers)?,
             max_connections: file.max_connections.map(max_connections).transpose()?,
+            handover: Handover::default(),
             shutdown_timeout: Some(file.shutdown_timeout).filter(|timeout| !timeout.is_zero()),
             log: logging::Options {
                 level: file.log.level,

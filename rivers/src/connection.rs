@@ -15,6 +15,7 @@ mod copy;
 mod dialling;
 mod hello;
 mod leg;
+mod moving;
 mod pipes;
 mod serving;
 mod tried;

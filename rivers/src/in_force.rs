@@ -42,6 +42,11 @@ impl InForce {
         Ok(first)
     }
 
+    /// All that is listened to.
+    pub(crate) const fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
     /// How long connections may go on once rivers has to stop.
     pub(crate) const fn shutdown_timeout(&self) -> Option<Duration> {
         self.config.shutdown_timeout

@@ -42,6 +42,7 @@ pub mod decide;
 pub mod dial;
 mod director;
 pub mod discover;
+mod handover;
 mod in_force;
 pub mod kube_client;
 mod listen;
@@ -50,6 +51,7 @@ mod metrics;
 mod names;
 mod probe;
 mod published;
+mod succession;
 mod worker;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -8,14 +8,18 @@
 use std::{net::TcpListener, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     config::{Listener, listen::ListenAddress},
     decide::ListenerId,
     director::{Change, Changes},
+    handover::{
+        Released,
+        record::{Handed, HandedListener},
+    },
     listen::{self, ListenError},
-    worker::Workers,
+    worker::{Adopted, Workers},
 };
 
 /// All that is listened to.
@@ -23,6 +27,15 @@ pub(crate) struct Listeners {
     changes: Changes,
     workers: Workers,
     open: Vec<Open>,
+    /// Sockets of an earlier process that no listener has claimed yet.
+    spare: Vec<HandedListener>,
+    next_id: u32,
+}
+
+/// Listeners that can be opened, since everything that might fail has been done.
+pub(crate) struct Prepared {
+    next: Vec<Open>,
+    shares: Vec<Vec<TcpListener>>,
     next_id: u32,
 }
 
@@ -34,12 +47,18 @@ struct Open {
 }
 
 impl Listeners {
-    /// Nothing is listened to yet.
-    pub(crate) const fn new(changes: Changes, workers: Workers) -> Self {
+    /// Nothing is listened to yet. Where a listener wants the address of one of these sockets it gets that
+    /// socket, with the clients that wait in it.
+    pub(crate) const fn new(
+        changes: Changes,
+        workers: Workers,
+        spare: Vec<HandedListener>,
+    ) -> Self {
         Self {
             changes,
             workers,
             open: Vec::new(),
+            spare,
             next_id: 0,
         }
     }
@@ -49,6 +68,16 @@ impl Listeners {
     /// # Errors
     /// An address cannot be listened on; then everything is as it was.
     pub(crate) async fn apply(&mut self, wanted: &[Listener]) -> anyhow::Result<()> {
+        let prepared = self.prepare(wanted)?;
+        self.start(prepared).await;
+        Ok(())
+    }
+
+    /// Binds what is to be bound for `wanted`, and changes nothing yet.
+    ///
+    /// # Errors
+    /// An address cannot be listened on.
+    pub(crate) fn prepare(&mut self, wanted: &[Listener]) -> anyhow::Result<Prepared> {
         let mut next = Vec::with_capacity(wanted.len());
         let mut shares = Vec::with_capacity(wanted.len());
         let mut next_id = self.next_id;
@@ -69,8 +98,23 @@ impl Listeners {
                 socket,
             });
         }
+        Ok(Prepared {
+            next,
+            shares,
+            next_id,
+        })
+    }
 
+    /// Listens as was prepared.
+    pub(crate) async fn start(&mut self, prepared: Prepared) {
+        let Prepared {
+            next,
+            shares,
+            next_id,
+        } = prepared;
         self.next_id = next_id;
+        // No listener of ours wants what is left, and nobody else can have it while it is open.
+        self.spare.clear();
         for (open, share) in next.iter().zip(shares) {
             let known = self.known(&open.listener.name);
             if known.is_some_and(|known| known.listener == open.listener) {
@@ -95,7 +139,55 @@ impl Listeners {
                 info!(listener = name, address = %listen, "no longer listening");
             }
         }
-        Ok(())
+    }
+
+    /// Gives all that is listened to and all connections away; nobody is served from now on.
+    pub(crate) async fn release(&self) -> Released {
+        let connections = self.workers.release().await;
+        let sockets = self.open.iter().filter_map(|open| {
+            Some(HandedListener {
+                address: open.listener.listen,
+                // Without a descriptor left this address is lost, and the others are not.
+                socket: open.socket.try_clone().ok()?,
+            })
+        });
+        Released {
+            listeners: sockets.collect(),
+            connections,
+        }
+    }
+
+    /// Serves again, after nobody else did.
+    pub(crate) async fn restore(&self, released: Released) {
+        for open in &self.open {
+            match self.workers.share(&open.socket) {
+                Ok(shares) => self.workers.listen(open.id, &open.listener, shares).await,
+                Err(error) => {
+                    let listener = &open.listener.name;
+                    error!(listener, %error, "cannot listen again; restart this process");
+                }
+            }
+        }
+        self.adopt(released.connections).await;
+    }
+
+    /// Goes on with connections that another process began. One whose listener is not there any more lives
+    /// on as one of the first listener.
+    pub(crate) async fn adopt(&self, connections: Vec<Handed>) {
+        let adopted = connections.into_iter().filter_map(|handed| {
+            let known = self.known(&handed.listener).or_else(|| self.open.first())?;
+            Some(Adopted {
+                id: known.id,
+                listener: Arc::clone(&known.listener),
+                handed,
+            })
+        });
+        self.workers.adopt(adopted.collect()).await;
+    }
+
+    /// The addresses that are listened on.
+    pub(crate) fn addresses(&self) -> Vec<ListenAddress> {
+        self.open.iter().map(|open| open.listener.listen).collect()
     }
 
     /// All that is listened to.
@@ -109,13 +201,17 @@ impl Listeners {
     }
 
     /// The socket that listens on this listener's address already, or a new one.
-    fn socket(&self, wanted: &Listener) -> anyhow::Result<Arc<TcpListener>> {
+    fn socket(&mut self, wanted: &Listener) -> anyhow::Result<Arc<TcpListener>> {
         let is_same = |open: &&Open| {
             open.listener.listen == wanted.listen
                 && (wanted.listen.port() != 0 || open.listener.name == wanted.name)
         };
         if let Some(open) = self.open.iter().find(is_same) {
             return Ok(Arc::clone(&open.socket));
+        }
+        let handed = |it: &HandedListener| it.address == wanted.listen && it.address.port() != 0;
+        if let Some(place) = self.spare.iter().position(handed) {
+            return Ok(Arc::new(self.spare.swap_remove(place).socket));
         }
         match listen::bind(wanted.listen) {
             Ok(socket) => Ok(Arc::new(socket)),

@@ -20,13 +20,14 @@ use std::{
 };
 
 use daemon::readiness::Readiness;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use self::{event_loop::EventLoop, slots::Slots};
 use crate::{
     config::Listener,
     decide::{Event, ListenerId},
+    handover::record::Handed,
     published::{Bell, Published},
 };
 
@@ -42,10 +43,22 @@ pub(crate) enum Command {
     },
     /// Accept no more clients of this listener. Those that are here stay.
     Stop(ListenerId),
+    /// Accept no more clients, and give all connections away: somebody else is to go on with them.
+    Release(oneshot::Sender<Vec<Handed>>),
+    /// Go on with these connections.
+    Adopt(Vec<Adopted>),
     /// Accept no more clients at all, and end with the last one that is here.
     Drain,
     /// Close the connections that are left.
     Close,
+}
+
+/// A connection that another process began, with the listener that it belongs to here.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    pub(crate) id: ListenerId,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) handed: Handed,
 }
 
 /// For those who tell workers what to do. Clones lead to the same workers.
@@ -121,6 +134,27 @@ impl Workers {
     pub(crate) async fn stop(&self, id: ListenerId) {
         for worker in &self.0 {
             worker.tell(Command::Stop(id)).await;
+        }
+    }
+
+    /// Takes all connections out of the workers, which accept no more clients then.
+    pub(crate) async fn release(&self) -> Vec<Handed> {
+        let mut released = Vec::new();
+        for worker in &self.0 {
+            let (give, given) = oneshot::channel();
+            worker.tell(Command::Release(give)).await;
+            released.extend(given.await.unwrap_or_default());
+        }
+        released
+    }
+
+    /// Gives connections to the workers, to each about as many.
+    pub(crate) async fn adopt(&self, mut connections: Vec<Adopted>) {
+        for (done, worker) in self.0.iter().enumerate() {
+            let share = connections.len().div_ceil(self.0.len() - done);
+            let rest = connections.split_off(share);
+            worker.tell(Command::Adopt(connections)).await;
+            connections = rest;
         }
     }
 

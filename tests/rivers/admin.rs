@@ -95,6 +95,7 @@ async fn a_second_rivers_by_flags_goes_on_without_the_admin_port() {
         .arg(format!("--listen={second}"))
         .arg(format!("--upstreams={server}"))
         .arg(format!("--admin={}", admin(&place)))
+        .arg(program::run_dir(&place))
         .start();
     let second = Rivers::accepting(peer, second, admin(&place)).await;
     exchange(&mut second.client().await).await.unwrap();

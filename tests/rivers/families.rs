@@ -65,7 +65,11 @@ async fn a_port_alone_takes_clients_of_both_families_to_upstreams_of_both() {
     let listeners = format!(
         "- {{listen: ':16443', balance: round_robin, upstreams: ['{four}', '{six}']}}\nworkers: 1\n"
     );
-    let _rivers = start(&place, &listeners, clients[0]).await;
+    let rivers = start(&place, &listeners, clients[0]).await;
+    // Turns are taken among those of which the same is believed.
+    for upstream in [four, six] {
+        rivers.believes(upstream, "up").await;
+    }
     for listen in clients.into_iter().chain(clients6) {
         let mut names = [asks(listen).await, asks(listen).await];
         names.sort();

@@ -89,7 +89,9 @@ async fn limited(place: &Place, line: &str) -> Rivers {
     );
     fs::write(place.folder().join("rivers.yml"), text).unwrap();
     echo(server).await;
-    let rivers = program::rivers(place).args(["--config", "rivers.yml"]);
+    let rivers = program::rivers(place)
+        .args(["--config", "rivers.yml"])
+        .arg(program::run_dir(place));
     Rivers::accepting(rivers.start(), listen, admin).await
 }
 

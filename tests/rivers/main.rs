@@ -16,3 +16,4 @@ mod scene;
 mod stop;
 mod tls;
 mod trust;
+mod upgrade;

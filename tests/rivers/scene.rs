@@ -28,6 +28,7 @@ impl Rivers {
             .arg(format!("--upstreams={}", upstreams.join(",")))
             .arg(format!("--admin={admin}"))
             .arg(format!("--state-dir={}", state_dir(place).display()))
+            .arg(program::run_dir(place))
             .arg("--loglevel=debug")
             .args(flags)
             .start();

@@ -15,6 +15,13 @@ pub fn rivers(place: &Place) -> Launch {
     Launch::new(place, "rivers", &binaries::ours("rivers"))
 }
 
+/// A folder for the sockets of a `rivers` of this place, as its flag: what another test runs under the same
+/// address in another place must not be found there.
+#[must_use]
+pub fn run_dir(place: &Place) -> String {
+    format!("--run-dir={}", place.folder().join("run").display())
+}
+
 /// `nodedns`, without arguments yet.
 ///
 /// # Panics

@@ -58,6 +58,7 @@ nodes:
     pub(crate) async fn start_rivers(&self) -> Peer {
         let peer = program::rivers(&self.place)
             .arg("--listen=127.0.0.1:16443")
+            .arg(program::run_dir(&self.place))
             .arg(format!(
                 "--upstreams={}",
                 self.cluster.upstreams().join(",")

@@ -28,6 +28,7 @@ pub(super) fn run(flags: Flags, options: cli::Run) -> Result<ExitCode, Failure> 
     let endpoint = Endpoint {
         readiness,
         metrics: recorder,
+        pages: Vec::new(),
     };
     admin::serve(options.metrics_addr, endpoint).map_err(Failure::failed)?;
     block_on(async {

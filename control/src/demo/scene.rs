@@ -288,6 +288,7 @@ fn rivers_arguments(
         format!("--admin={admin}"),
         "--check-interval=250ms".to_owned(),
         format!("--state-dir={}", state_dir.display()),
+        format!("--run-dir={}", state_dir.display()),
     ]
 }
 

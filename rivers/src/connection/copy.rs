@@ -13,6 +13,7 @@ use super::{
     leg::Leg,
     pipes::{PIPE_SIZE, Pipe, Pipes},
 };
+use crate::handover::record;
 
 /// What a worker moves bytes with.
 #[derive(Debug)]
@@ -72,6 +73,32 @@ impl Direction {
         Self {
             bytes: bytes.len() as u64,
             rest: (!bytes.is_empty()).then(|| Rest::new(bytes)),
+            ..Self::default()
+        }
+    }
+
+    /// What another process has to know of it.
+    pub(super) fn into_record(self) -> record::Direction {
+        let mut unsent = self
+            .rest
+            .map_or_else(Vec::new, |rest| rest.bytes[rest.written..].to_vec());
+        if let Some(pipe) = self.pipe {
+            pipe.empty_into(&mut unsent);
+        }
+        record::Direction {
+            bytes: self.bytes,
+            unsent,
+            is_over: self.is_over,
+        }
+    }
+
+    /// Goes on where another process has left it.
+    pub(super) fn from_record(record: record::Direction) -> Self {
+        let unsent = record.unsent;
+        Self {
+            bytes: record.bytes,
+            is_over: record.is_over,
+            rest: (!unsent.is_empty()).then(|| Rest::new(&unsent)),
             ..Self::default()
         }
     }

@@ -50,6 +50,14 @@ impl Leg {
         })
     }
 
+    /// Gives the socket away. To close it would not be enough: it lives on in another process, and the
+    /// kernel would go on telling of it.
+    pub(super) fn unregister(self, epoll: &OwnedFd) -> OwnedFd {
+        // It can only fail for a socket that is not there, of which nothing is told either.
+        let _ = epoll::delete(epoll, &self.socket);
+        self.socket
+    }
+
     /// Takes what the kernel said.
     pub(super) fn note(&mut self, said: EventFlags) {
         let over = said.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);

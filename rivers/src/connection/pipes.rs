@@ -6,7 +6,10 @@
 
 use std::{cell::Cell, os::fd::OwnedFd, rc::Rc};
 
-use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
+use rustix::{
+    io::{Errno, read},
+    pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with},
+};
 
 /// The pipes of one worker.
 #[derive(Debug, Default)]
@@ -26,6 +29,24 @@ pub(super) struct Pipe {
     /// Bytes in it.
     pub(super) filled: usize,
     alive: Rc<Cell<usize>>,
+}
+
+impl Pipe {
+    /// Takes out what is in it.
+    pub(super) fn empty_into(mut self, bytes: &mut Vec<u8>) {
+        let mut rest = vec![0; self.filled];
+        while self.filled > 0 {
+            match read(&self.reader, &mut rest[..self.filled]) {
+                Ok(count) if count > 0 => {
+                    bytes.extend_from_slice(&rest[..count]);
+                    self.filled -= count;
+                }
+                Err(Errno::INTR) => {}
+                // The kernel has all that was put in.
+                _ => break,
+            }
+        }
+    }
 }
 
 impl Drop for Pipe {
@@ -87,6 +108,8 @@ const MAX_PIPES: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::write;
+
     use super::*;
 
     #[test]
@@ -98,5 +121,16 @@ mod tests {
         assert_eq!(pipes.idle.len(), MAX_PIPES);
         drop(pipes.take().unwrap());
         assert_eq!(pipes.alive.get(), MAX_PIPES - 1);
+    }
+
+    #[test]
+    fn what_is_in_a_pipe_can_be_had_as_bytes() {
+        let mut pipe = Pipes::default().take().unwrap();
+        let sent: Vec<u8> = (0..PIPE_SIZE).map(|at| (at % 251) as u8).collect();
+        pipe.filled = write(&pipe.writer, &sent).unwrap();
+        assert!(pipe.filled >= MIN_PIPE_SIZE);
+        let (filled, mut bytes) = (pipe.filled, b"before".to_vec());
+        pipe.empty_into(&mut bytes);
+        assert_eq!(bytes, [b"before", &sent[..filled]].concat());
     }
 }

@@ -24,7 +24,12 @@ pub struct ListenerId(pub u32);
 
 /// Names an upstream of one listener for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Id(u32);
+pub struct Id(pub(super) u32);
+
+impl Id {
+    /// Of those that are not in any set; it is never given out.
+    const DEPARTED: Self = Self(u32::MAX);
+}
 
 /// Gives out ids, each once.
 #[derive(Debug, Default)]
@@ -34,7 +39,7 @@ impl Ids {
     fn next(&mut self) -> Id {
         let id = Id(self.0);
         // Four thousand million upstreams later it stays at the last one.
-        self.0 = self.0.saturating_add(1);
+        self.0 = self.0.saturating_add(1).min(Id::DEPARTED.0 - 1);
         id
     }
 }
@@ -281,6 +286,20 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// One that cannot be chosen any more, for a connection that has it.
+    pub(crate) fn departed(address: Address, now: Instant) -> Self {
+        Self {
+            id: Id::DEPARTED,
+            address: Arc::new(address),
+            sockets: Arc::new([]),
+            state: State::Unknown,
+            trusted: true,
+            epoch: 0,
+            reason: None,
+            traffic: Traffic::new(now),
+        }
+    }
+
     /// Whether it may be dialled at all: it is trusted, and it is known where it is.
     #[must_use]
     pub fn is_dialable(&self) -> bool {

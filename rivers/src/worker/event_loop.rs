@@ -21,7 +21,7 @@ use rustix::{
 use tokio::sync::mpsc;
 
 use super::{
-    Command, Shared,
+    Adopted, Command, Shared,
     accept::{Accepted, Acceptor},
     slots::Slots,
     timers::Timers,
@@ -31,6 +31,7 @@ use crate::{
     connection::{Client, Connection, Here, Means, Next, Serving},
     connections::{Connections, Key, Source},
     decide::{ListenerId, Snapshot},
+    handover::record::Handed,
     published::{Bell, Published},
 };
 
@@ -218,7 +219,6 @@ impl EventLoop {
     }
 
     fn begin(&mut self, client: Client, serving: &Rc<Serving>) -> io::Result<()> {
-        let full = || io::Error::other("this worker can hold no more connections");
         let key = self.connections.next_key().ok_or_else(full)?;
         let connection = Connection::begin(key, client, serving, &mut self.here)?;
         self.connections.insert(key, connection);
@@ -287,11 +287,24 @@ impl EventLoop {
                 }
             }
             Command::Stop(id) => self.stop(id),
+            Command::Release(give) => {
+                self.stop_all();
+                let released = self.release();
+                // If nobody takes them any more, the process is about to end.
+                let _ = give.send(released);
+            }
+            Command::Adopt(connections) => {
+                for adopted in connections {
+                    let listener = Arc::clone(&adopted.listener);
+                    if let Err(error) = self.adopt(adopted) {
+                        let listener = &listener.name;
+                        tracing::error!(listener, %error, "a connection was lost in the hand-over");
+                    }
+                }
+            }
             Command::Drain => {
                 self.is_draining = true;
-                for (_, acceptor) in self.acceptors.drain(..) {
-                    acceptor.close(&self.here.epoll);
-                }
+                self.stop_all();
             }
             Command::Close => {
                 for key in self.connections.keys() {
@@ -301,6 +314,51 @@ impl EventLoop {
         }
     }
 
+    fn stop_all(&mut self) {
+        for (_, acceptor) in self.acceptors.drain(..) {
+            acceptor.close(&self.here.epoll);
+        }
+    }
+
+    /// Takes out all connections that can go on elsewhere.
+    fn release(&mut self) -> Vec<Handed> {
+        let mut released = Vec::new();
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.remove(key) {
+                if connection.can_move() {
+                    released.extend(connection.release(&mut self.here));
+                } else {
+                    connection.end(CloseReason::Shutdown, &mut self.here);
+                }
+            }
+        }
+        released
+    }
+
+    fn adopt(&mut self, adopted: Adopted) -> io::Result<()> {
+        let Adopted {
+            id,
+            listener,
+            handed,
+        } = adopted;
+        let same =
+            |serving: &&Rc<Serving>| serving.id == id && Arc::ptr_eq(&serving.listener, &listener);
+        let serving = match self.servings.iter().find(same) {
+            Some(serving) => Rc::clone(serving),
+            None => {
+                let serving = Rc::new(Serving::new(id, listener));
+                self.servings.push(Rc::clone(&serving));
+                serving
+            }
+        };
+        let key = self.connections.next_key().ok_or_else(full)?;
+        let slot = self.slots.take_anyway();
+        let connection = Connection::adopt(key, handed, slot, &serving, &mut self.here)?;
+        self.connections.insert(key, connection);
+        self.call(key, Connection::go_on);
+        Ok(())
+    }
+
     /// Accepts no more clients of this listener.
     fn stop(&mut self, id: ListenerId) {
         let ours = |(_, acceptor): &mut (u32, Acceptor)| acceptor.serving.id == id;
@@ -308,6 +366,10 @@ impl EventLoop {
             acceptor.close(&self.here.epoll);
         }
     }
+}
+
+fn full() -> io::Error {
+    io::Error::other("this worker can hold no more connections")
 }
 
 /// Things that the kernel tells at once.

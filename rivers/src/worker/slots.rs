@@ -2,16 +2,17 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicIsize, Ordering},
 };
 
 /// The slots. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Slots(Arc<AtomicUsize>);
+pub(crate) struct Slots(Arc<AtomicIsize>);
 
 impl Slots {
     pub(crate) fn new(count: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(count)))
+        let count = isize::try_from(count).unwrap_or(isize::MAX);
+        Self(Arc::new(AtomicIsize::new(count)))
     }
 
     /// Takes one, if there is one, for as long as the result lives.
@@ -19,9 +20,15 @@ impl Slots {
         let taken = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
-                free.checked_sub(1)
+                (free > 0).then(|| free - 1)
             });
         taken.is_ok().then(|| Slot(self.clone()))
+    }
+
+    /// Takes one for a connection that is there already, even if there are too many then.
+    pub(crate) fn take_anyway(&self) -> Slot {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        Slot(self.clone())
     }
 
     /// Whether one could be had at this moment.
@@ -51,5 +58,15 @@ mod tests {
         assert!(slots.take().is_none() && !slots.are_free());
         drop(slot);
         assert!(slots.are_free() && slots.take().is_some());
+    }
+
+    #[test]
+    fn who_is_there_already_gets_one_and_the_next_waits_for_two_to_leave() {
+        let slots = Slots::new(1);
+        let both = (slots.take_anyway(), slots.take_anyway());
+        drop(both.0);
+        assert!(slots.take().is_none());
+        drop(both.1);
+        assert!(slots.take().is_some());
     }
 }
