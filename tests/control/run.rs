@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event};
+use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 use tests::admin::Admin;
@@ -125,6 +126,62 @@ async fn of_two_instances_one_writes_and_the_other_takes_over_when_it_is_killed(
     assert!(second.stop().await.success(), "{}", second.log());
     assert_eq!(holder(&scene).await, None);
 }
+
+#[tokio::test]
+async fn what_a_killed_instance_left_undone_is_done_by_the_next_once() {
+    let Some(scene) = Scene::start(1).await else {
+        return;
+    };
+    scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
+    let object = |n: usize| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{namespace: default, name: n{n:03}}}\n---\n"
+        )
+    };
+    scene.resource("all.yml", &(0..OBJECTS).map(object).collect::<String>());
+    let start = |number: u8| {
+        let metrics = scene.place().socket_address(number, 9254).to_string();
+        scene
+            .control(&["run", "--resources", "resources", "--metrics-addr"])
+            .arg(metrics)
+            .start()
+    };
+    let config_maps: Api<ConfigMap> = Api::default_namespaced(scene.client());
+    let mut first = start(11);
+    wait::until("a few objects", Duration::from_secs(30), async || {
+        let some = config_maps.get_opt("n010").await.unwrap();
+        some.map(drop).ok_or("not yet")
+    })
+    .await;
+    first.kill();
+    let list = async || config_maps.list(&ListParams::default()).await.unwrap();
+    let done = list().await.items.len();
+    assert!(done < OBJECTS, "killed in the middle: {done}");
+
+    let _second = start(12);
+    wait::until("the rest", Duration::from_secs(40), async || {
+        let done = list().await.items.len();
+        if done == OBJECTS { Ok(()) } else { Err(done) }
+    })
+    .await;
+    for config_map in list().await {
+        assert_eq!(config_map.annotations()["cke.cybozu.com/revision"], "1");
+    }
+    let output = scene
+        .control(&["status", "-o", "json", "--records", "500"])
+        .run()
+        .await;
+    let records = json(&output)["records"].as_array().unwrap().clone();
+    let is_cut_off = |record: &serde_json::Value| {
+        record["error"]
+            .as_str()
+            .is_some_and(|error| error.starts_with("cut off: "))
+    };
+    assert!(records.iter().any(is_cut_off), "{output}");
+}
+
+/// Enough to kill an instance in the middle of them.
+const OBJECTS: usize = 200;
 
 #[tokio::test]
 async fn what_was_done_is_recorded_and_status_tells_it() {
