@@ -47,12 +47,12 @@ async fn a_client_that_has_finished_still_gets_its_answer() {
     let place = Place::loopback();
     let server = place.socket_address(2, 6443);
     let listener = TcpListener::bind(server).await.unwrap();
-    let rivers = Rivers::start(&place, &[server], &["--check-interval=5m"]).await;
+    let rivers = Rivers::start(&place, &[server], &PROBED_ONCE).await;
     let mut client = rivers.client().await;
     client.write_all(b"question").await.unwrap();
     client.shutdown().await.unwrap();
 
-    // Probes and the connection that `start` tried come first, and say nothing.
+    // A probe and the connection that `start` tried come first, and say nothing.
     let mut question = String::new();
     let mut stream = loop {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -75,7 +75,7 @@ async fn a_reset_is_passed_on_as_a_reset() {
     let place = Place::loopback();
     let server = place.socket_address(2, 6443);
     let listener = TcpListener::bind(server).await.unwrap();
-    let rivers = Rivers::start(&place, &[server], &["--check-interval=5m"]).await;
+    let rivers = Rivers::start(&place, &[server], &PROBED_ONCE).await;
     let mut client = rivers.client().await;
     client.write_all(b"word").await.unwrap();
     loop {
@@ -89,3 +89,6 @@ async fn a_reset_is_passed_on_as_a_reset() {
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     rivers.peer.says("reason=upstream_reset").await;
 }
+
+/// By a connection that says nothing, so that the test's server sees what clients say and no more.
+const PROBED_ONCE: [&str; 2] = ["--check-interval=5m", "--health-mode=tcp"];
