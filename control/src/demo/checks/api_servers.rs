@@ -33,13 +33,15 @@ pub(super) async fn check(scene: &mut Scene, progress: &Progress) -> anyhow::Res
     Ok(vec![all, survives_a_kill(&tally), back])
 }
 
-/// Asks over both versions of HTTP until every server has answered over each.
+/// Asks over both versions of HTTP until every server has answered over each. On a busy machine the first
+/// probe of one may come late, and until then the others are preferred.
 async fn all_are_reached(client: &Client) -> Row {
     const CHECK: &str = "rivers reaches all three API servers";
     let mut requests = 0;
     for (protocol, name) in [(Protocol::Http1, "HTTP/1.1"), (Protocol::Http2, "HTTP/2")] {
         let mut answered = BTreeSet::new();
-        for _ in 0..REQUESTS_TO_REACH_ALL {
+        let begun = Instant::now();
+        while begun.elapsed() < ALL_REACHED_WITHIN {
             requests += 1;
             match client.version(protocol).await {
                 Ok(server) => answered.insert(server),
@@ -54,8 +56,9 @@ async fn all_are_reached(client: &Client) -> Row {
             return Row::failed(
                 CHECK,
                 format!(
-                    "of {REQUESTS_TO_REACH_ALL} requests over {name} only {} answered",
-                    answered.join(", ")
+                    "over {name} only {} answered within {}",
+                    answered.join(", "),
+                    brief(ALL_REACHED_WITHIN)
                 ),
             );
         }
@@ -121,8 +124,7 @@ async fn comes_back(load: &Load, server: &str) -> Row {
 
 const CLIENTS: usize = 8;
 const VICTIM: &str = "b";
-/// Random choice misses one of three in 60 requests once in 10¹⁰ runs.
-const REQUESTS_TO_REACH_ALL: usize = 60;
+const ALL_REACHED_WITHIN: Duration = Duration::from_secs(10);
 const LOAD_BEFORE: Duration = Duration::from_millis(700);
 const LOAD_WITHOUT: Duration = Duration::from_millis(1500);
 const BACK_WITHIN: Duration = Duration::from_secs(10);
