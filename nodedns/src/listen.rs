@@ -52,7 +52,18 @@ pub(crate) fn open(
 }
 
 impl Sockets {
+    /// Port 0 lets the kernel choose. It chooses for UDP, and the same port may be taken over TCP.
     fn open(address: SocketAddr) -> Result<Self, ListenError> {
+        for _ in 1..CHOICES {
+            match Self::open_once(address) {
+                Err(error) if address.port() == 0 && error.is_in_use() => {}
+                outcome => return outcome,
+            }
+        }
+        Self::open_once(address)
+    }
+
+    fn open_once(address: SocketAddr) -> Result<Self, ListenError> {
         let udp = open_udp(address).map_err(|source| ListenError::new(address, "udp", source))?;
         let address = udp
             .local_addr()
@@ -123,6 +134,10 @@ impl ListenError {
         }
     }
 
+    fn is_in_use(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+
     fn is_lack_of_ipv6(&self) -> bool {
         self.address.is_ipv6()
             && self.address.ip().is_unspecified()
@@ -155,6 +170,8 @@ const UDP_BUFFER: usize = 16 << 20;
 /// What a waiting query takes there, however short.
 const PACKET: usize = 768;
 const BACKLOG: i32 = 1_024;
+/// Ports that the kernel may choose before that is given up.
+const CHOICES: u32 = 16;
 
 #[cfg(test)]
 mod tests {
