@@ -1,8 +1,11 @@
 //! The one metrics recorder of a program, and its text for Prometheus.
 
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::warn;
 
 /// Renders all metrics of this process. Cheap to clone.
 #[derive(Clone)]
@@ -25,11 +28,13 @@ impl Metrics {
     pub fn install() -> Self {
         static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
         let handle = INSTALLED.get_or_init(|| {
-            PrometheusBuilder::new()
+            let handle = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
                 .expect("the list of buckets is not empty")
                 .install_recorder()
-                .expect("no other recorder is installed in this process")
+                .expect("no other recorder is installed in this process");
+            keep_up(handle.clone());
+            handle
         });
         Self(handle.clone())
     }
@@ -37,11 +42,29 @@ impl Metrics {
     /// The text that Prometheus scrapes.
     #[must_use]
     pub fn render(&self) -> String {
-        // Histograms buffer their samples until somebody drains them.
+        // What was recorded a moment ago is to be in it.
         self.0.run_upkeep();
         self.0.render()
     }
 }
+
+/// Histograms keep every sample until somebody drains them, and there may be nobody who scrapes.
+fn keep_up(handle: PrometheusHandle) {
+    let drain = move || {
+        loop {
+            thread::sleep(UPKEEP);
+            handle.run_upkeep();
+        }
+    };
+    let spawned = thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(drain);
+    if let Err(error) = spawned {
+        warn!(%error, "metrics take ever more memory unless they are scraped");
+    }
+}
+
+const UPKEEP: Duration = Duration::from_secs(5);
 
 const BUCKETS: [f64; 16] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
