@@ -92,6 +92,7 @@ async fn serve(
     let prepared = listeners.prepare(&config.listeners)?;
     // From here on nothing may fail that would take the connections down with us.
     let connections = offer.map(Offer::commit).transpose()?;
+    metrics::configured(true);
     listeners.start(prepared).await;
     if let Some(connections) = connections {
         listeners.adopt(connections).await;

@@ -38,7 +38,6 @@ impl InForce {
         };
         let wanted = first.config.clone();
         first.apply(wanted).await?;
-        metrics::configured(true);
         Ok(first)
     }
 
