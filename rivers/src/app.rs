@@ -26,7 +26,7 @@ use crate::{
     director::Director,
     discover::Discoveries,
     handover::{Offer, Request},
-    in_force::InForce,
+    in_force::{InForce, Parts, possible_slots},
     listeners::Listeners,
     metrics,
     succession::{Predecessor, be_replaceable, predecessor, replaced},
@@ -44,12 +44,11 @@ pub(crate) fn run(config: Config, source: Option<&Source>) -> Result<ExitCode, F
     metrics::describe();
     let descriptors = descriptors::raise_limit().unwrap_or(usize::MAX);
 
-    let slots = slots(&config, descriptors);
     Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(serve(config, source, log, recorder, slots)))
+        .and_then(|runtime| runtime.block_on(serve(config, source, log, recorder, descriptors)))
         .map_err(Failure::failed)
 }
 
@@ -58,7 +57,7 @@ async fn serve(
     source: Option<&Source>,
     log: Log,
     recorder: Metrics,
-    slots: usize,
+    descriptors: usize,
 ) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::install().context("cannot listen for signals")?;
     let mut reload =
@@ -75,10 +74,11 @@ async fn serve(
     let (director, ends) = Director::new(readiness.clone());
     let mut director = tokio::spawn(director.run());
 
+    let slots = Slots::new(possible_slots(&config, descriptors));
     let shared = Shared {
         published: Arc::clone(&ends.published),
         events: ends.events,
-        slots: Slots::new(slots),
+        slots: slots.clone(),
         readiness: readiness.clone(),
     };
     let (workers, mut ended) =
@@ -103,8 +103,14 @@ async fn serve(
     }
     let handover = config.handover.clone();
     let mut requests = be_replaceable(&handover, &listeners.addresses());
-    let mut in_force =
-        InForce::begin(config, listeners, discoveries, log, readiness.clone()).await?;
+    let parts = Parts {
+        listeners,
+        discoveries,
+        slots,
+        log,
+        readiness: readiness.clone(),
+    };
+    let mut in_force = InForce::begin(config, parts, descriptors).await;
     starting.done();
 
     loop {
@@ -215,26 +221,5 @@ fn log_panics() {
     }));
 }
 
-/// How many connections there may be. Each needs two descriptors, and a client that is accepted without
-/// one for its upstream would be lost, whereas one that waits to be accepted is not.
-fn slots(config: &Config, descriptors: usize) -> usize {
-    let possible = (descriptors.saturating_sub(DESCRIPTORS_OF_OUR_OWN) / 2).max(1);
-    match config.max_connections {
-        Some(wanted) => {
-            if wanted.get() > possible {
-                let wanted = wanted.get();
-                warn!(
-                    max_connections = wanted,
-                    possible, "raise the limit of open files"
-                );
-            }
-            wanted.get()
-        }
-        None => possible,
-    }
-}
-
-/// Listeners, runtimes, probes, attempts that are overtaken, the admin endpoint with its clients.
-const DESCRIPTORS_OF_OUR_OWN: usize = 128;
 /// How long workers get to close their connections.
 const CLOSING: Duration = Duration::from_secs(2);

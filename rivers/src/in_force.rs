@@ -6,44 +6,43 @@ use std::time::Duration;
 use daemon::{logging::Log, readiness::Readiness, reload::Cause};
 use tracing::{error, info, warn};
 
-use crate::{cli::Source, config::Config, discover::Discoveries, listeners::Listeners, metrics};
+use crate::{
+    cli::Source, config::Config, discover::Discoveries, listeners::Listeners, metrics,
+    worker::slots::Slots,
+};
 
 /// The configuration in force, and the parts that can be made to do otherwise.
 pub(crate) struct InForce {
     config: Config,
-    listeners: Listeners,
-    discoveries: Discoveries,
-    log: Log,
-    readiness: Readiness,
+    parts: Parts,
+    /// How many files this process may have open.
+    descriptors: usize,
+}
+
+/// What does as the configuration says.
+pub(crate) struct Parts {
+    pub(crate) listeners: Listeners,
+    pub(crate) discoveries: Discoveries,
+    pub(crate) slots: Slots,
+    pub(crate) log: Log,
+    pub(crate) readiness: Readiness,
 }
 
 impl InForce {
-    /// Brings the first configuration into force.
-    ///
-    /// # Errors
-    /// An address cannot be listened on, or a thread cannot be made.
-    pub(crate) async fn begin(
-        config: Config,
-        listeners: Listeners,
-        discoveries: Discoveries,
-        log: Log,
-        readiness: Readiness,
-    ) -> anyhow::Result<Self> {
-        let mut first = Self {
+    /// Takes over when the first configuration has been brought into force by the composition root, all but
+    /// what the cluster is asked for.
+    pub(crate) async fn begin(config: Config, mut parts: Parts, descriptors: usize) -> Self {
+        parts.discoveries.follow(parts.listeners.open()).await;
+        Self {
             config,
-            listeners,
-            discoveries,
-            log,
-            readiness,
-        };
-        let wanted = first.config.clone();
-        first.apply(wanted).await?;
-        Ok(first)
+            parts,
+            descriptors,
+        }
     }
 
     /// All that is listened to.
     pub(crate) const fn listeners(&self) -> &Listeners {
-        &self.listeners
+        &self.parts.listeners
     }
 
     /// How long connections may go on once rivers has to stop.
@@ -71,13 +70,16 @@ impl InForce {
             }
         }
         let remark = refused.map(|error| format!("refused, the one before is in force: {error}"));
-        self.readiness.remark("configuration", remark);
+        self.parts.readiness.remark("configuration", remark);
     }
 
     async fn apply(&mut self, mut config: Config) -> anyhow::Result<()> {
-        self.listeners.apply(&config.listeners).await?;
-        self.discoveries.follow(self.listeners.open()).await;
-        self.log.set_level(config.log.level);
+        let parts = &mut self.parts;
+        let slots = possible_slots(&config, self.descriptors);
+        parts.listeners.apply(&config.listeners).await?;
+        parts.slots.resize(slots);
+        parts.discoveries.follow(parts.listeners.open()).await;
+        parts.log.set_level(config.log.level);
         self.keep_what_is_fixed(&mut config);
         self.config = config;
         Ok(())
@@ -90,12 +92,6 @@ impl InForce {
             &mut config.workers,
             &self.config.workers,
             "workers",
-            &mut changed,
-        );
-        keep(
-            &mut config.max_connections,
-            &self.config.max_connections,
-            "max_connections",
             &mut changed,
         );
         keep(&mut config.admin, &self.config.admin, "admin", &mut changed);
@@ -129,3 +125,25 @@ fn keep<T: Clone + PartialEq>(
         changed.push(field);
     }
 }
+
+/// How many connections there may be. Each needs two descriptors, and a client that is accepted without
+/// one for its upstream would be lost, whereas one that waits to be accepted is not.
+pub(crate) fn possible_slots(config: &Config, descriptors: usize) -> usize {
+    let possible = (descriptors.saturating_sub(DESCRIPTORS_OF_OUR_OWN) / 2).max(1);
+    match config.max_connections {
+        Some(wanted) => {
+            if wanted.get() > possible {
+                let wanted = wanted.get();
+                warn!(
+                    max_connections = wanted,
+                    possible, "raise the limit of open files"
+                );
+            }
+            wanted.get()
+        }
+        None => possible,
+    }
+}
+
+/// Listeners, runtimes, probes, attempts that are overtaken, the admin endpoint with its clients.
+const DESCRIPTORS_OF_OUR_OWN: usize = 128;

@@ -11,6 +11,7 @@ use tests::peer::Signal;
 use tests::place::Place;
 use tests::{program, wait};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::scene::{PATIENCE, Rivers, admin, echo, exchange, listen, named_echo, whom};
 
@@ -272,6 +273,31 @@ async fn a_config_map_that_kubelet_replaces_is_seen() {
     rivers.peer.says("the configuration is in force").await;
     assert!(begin.elapsed() < WITHIN, "{:?}", begin.elapsed());
     assert_eq!(whom(&mut rivers.client().await).await, "b");
+}
+
+#[tokio::test]
+async fn the_number_of_connections_that_there_may_be_changes_and_those_that_are_there_stay() {
+    let scene = Scene::new().await;
+    let [a, _] = scene.servers;
+    let limited = |count: u32| main(&scene.place, a) + &format!("max_connections: {count}\n");
+    let mut first = scene.rivers.client().await;
+    let mut second = scene.rivers.client().await;
+    for client in [&mut first, &mut second] {
+        assert_eq!(whom(client).await, "a");
+    }
+
+    scene.change_to(&limited(1)).await;
+    let mut third = scene.rivers.client().await;
+    let waits = timeout(Duration::from_millis(500), whom(&mut third)).await;
+    assert!(waits.is_err(), "{waits:?}");
+    drop(first);
+    let waits = timeout(Duration::from_millis(500), third.readable()).await;
+    assert!(waits.is_err(), "there is one still");
+    exchange(&mut second).await.unwrap();
+
+    scene.change_to(&limited(2)).await;
+    let name = timeout(PATIENCE, whom(&mut third)).await.unwrap();
+    assert_eq!(name, "a");
 }
 
 #[tokio::test]
