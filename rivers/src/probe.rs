@@ -2,7 +2,7 @@
 //!
 //! It keeps a TLS and HTTP/2 connection open ([`kept`]), so that a sign of life costs a PING, and leaves no
 //! half-done handshakes at the server. (An API server since 1.29 closes it, orderly, once it has answered an
-//! anonymous request: so there is a handshake for each question at `/readyz`, and none for a PING.) [`open`] says what is done with upstreams that can less, and
+//! anonymous request: so there is a handshake for each question at `/readyz`, and none for a PING.) [`mod@open`] says what is done with upstreams that can less, and
 //! [`trust`] whose certificates are good. A peer can make a probe neither wait, loop nor grow: each wait has
 //! a deadline, each try is asked for by the core, and what may be read is metered.
 
