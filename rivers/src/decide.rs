@@ -1,5 +1,5 @@
 //! The core: who is among the upstreams, what is believed of each, whom to dial, and when. Pure: no socket,
-//! no task, no clock and no randomness but what it is given, so that `tests/simulation.rs` drives it
+//! no task, no clock and no randomness but what it is given, so that `tests/simulation/` drives it
 //! through years of faults in seconds.
 //!
 //! Facts come in as [`Event`]s, and as the lists that [`Core::listen`] and its neighbours take, with the

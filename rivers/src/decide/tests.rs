@@ -1,4 +1,4 @@
-//! The core as its director meets it; faults by the million are in `tests/simulation.rs`.
+//! The core as its director meets it; faults by the million are in `tests/simulation/`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
