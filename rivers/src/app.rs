@@ -27,8 +27,9 @@ use crate::{
     discover::Discoveries,
     handover::{Offer, Request},
     in_force::{InForce, Parts, possible_slots},
-    listeners::Listeners,
+    listeners::{Listeners, Shown},
     metrics,
+    status::{self, Gather},
     succession::{Predecessor, be_replaceable, predecessor, replaced},
     worker::{Shared, Workers, slots::Slots},
 };
@@ -67,10 +68,6 @@ async fn serve(
     };
     let readiness = Readiness::new();
     let starting = readiness.task("listen");
-    let mut admin = None;
-    if offer.is_none() {
-        admin = serve_admin(&config, &readiness, &recorder)?;
-    }
     let (director, ends) = Director::new(readiness.clone());
     let mut director = tokio::spawn(director.run());
 
@@ -85,10 +82,22 @@ async fn serve(
         Workers::spawn(config.workers, &shared).context("cannot start a worker")?;
     let mut running = config.workers.get();
     drop(shared);
+    let gather = Gather {
+        published: Arc::clone(&ends.published),
+        workers: workers.clone(),
+        shown: Shown::default(),
+    };
+    let mut admin = match offer {
+        None => serve_admin(&config, &readiness, &recorder, &gather)?,
+        // The one before has the address until it is gone.
+        Some(_) => None,
+    };
     let state_dir = config.state_dir.clone();
     let discoveries = Discoveries::new(ends.changes.clone(), ends.published, state_dir);
     let spare = offer.as_mut().map(Offer::take_listeners);
-    let mut listeners = Listeners::new(ends.changes, workers.clone(), spare.unwrap_or_default());
+    let shown = Arc::clone(&gather.shown);
+    let spare = spare.unwrap_or_default();
+    let mut listeners = Listeners::new(ends.changes, workers.clone(), spare, shown);
     let prepared = listeners.prepare(&config.listeners)?;
     // From here on nothing may fail that would take the connections down with us.
     let connections = offer.map(Offer::commit).transpose()?;
@@ -96,7 +105,7 @@ async fn serve(
     listeners.start(prepared).await;
     if let Some(connections) = connections {
         listeners.adopt(connections).await;
-        admin = serve_admin(&config, &readiness, &recorder).unwrap_or_else(|error| {
+        admin = serve_admin(&config, &readiness, &recorder, &gather).unwrap_or_else(|error| {
             warn!(%error, "going on without the admin endpoint");
             None
         });
@@ -186,6 +195,7 @@ fn serve_admin(
     config: &Config,
     readiness: &Readiness,
     metrics: &Metrics,
+    gather: &Gather,
 ) -> anyhow::Result<Option<Server>> {
     let Some(admin) = config.admin else {
         return Ok(None);
@@ -193,7 +203,7 @@ fn serve_admin(
     let endpoint = Endpoint {
         readiness: readiness.clone(),
         metrics: metrics.clone(),
-        pages: Vec::new(),
+        pages: status::pages(gather),
     };
     match admin::serve(admin.address, endpoint) {
         Ok(server) => {

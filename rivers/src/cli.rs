@@ -4,6 +4,7 @@
 
 use std::{
     ffi::OsString,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -21,10 +22,11 @@ use daemon::{
 use crate::config::{
     Balance, Config, Invalid, Mode, Replay,
     address::Address,
-    file::{self, AdminAddress},
+    file::{self, AdminAddress, DEFAULT_ADMIN},
     handover::{Generation, Handover, WhenReplaced},
     listen::ListenAddress,
 };
+use crate::status::Form;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -33,6 +35,22 @@ pub(crate) enum Command {
     Run(Config, Option<Box<Source>>),
     /// Dial every upstream once.
     Check(Config),
+    /// Print what the rivers that runs says of its upstreams.
+    Status {
+        /// Where its admin endpoint is.
+        admin: SocketAddr,
+        /// How to print it.
+        form: Form,
+    },
+    /// Print why the connection of a client is where it is.
+    Explain {
+        /// Its address.
+        client: SocketAddr,
+        /// Where the admin endpoint of the rivers that runs is.
+        admin: SocketAddr,
+        /// How to print it.
+        form: Form,
+    },
     /// Print a completion script.
     Completions(Shell),
 }
@@ -52,6 +70,15 @@ impl Command {
                 Ok(Self::Run(config, source))
             }
             Some(Sub::Check(options)) => Ok(Self::Check(options.config().map_err(Err)?.0)),
+            Some(Sub::Status(asked)) => Ok(Self::Status {
+                admin: asked.admin,
+                form: asked.output,
+            }),
+            Some(Sub::Explain { client, asked }) => Ok(Self::Explain {
+                client,
+                admin: asked.admin,
+                form: asked.output,
+            }),
             Some(Sub::Completions { shell }) => Ok(Self::Completions(shell)),
         }
     }
@@ -121,11 +148,35 @@ enum Sub {
     /// Validate the configuration and dial every upstream once; exit code 1 if one cannot be reached
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Box<Options>),
+    /// Show the upstreams of the rivers that runs here, what is believed of each and why, and what happened
+    /// lately
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(Asked),
+    /// Tell why the connection of a client is where it is
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain {
+        /// The client's own address, IP:PORT, as `ss -tn` shows it
+        #[arg(value_name = "CLIENT_ADDR")]
+        client: SocketAddr,
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: Shell,
     },
+}
+
+/// Which rivers is asked, and how its answer is printed.
+#[derive(Debug, Args)]
+struct Asked {
+    /// Address of the admin endpoint of the rivers that is asked
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADMIN)]
+    admin: SocketAddr,
+    /// How to print it
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
 }
 
 #[derive(Debug, Args)]
@@ -361,6 +412,26 @@ Examples:
   rivers check
   rivers check --config rivers.yml
   rivers check --listen :16443 --upstreams 10.0.0.1:6443,10.0.0.2:6443";
+
+const STATUS_EXAMPLES: &str = "\
+The same is at http://127.0.0.1:16480/ for a browser.
+
+Examples:
+  rivers status
+  rivers status --admin 127.0.0.1:16481
+  rivers status -o json
+
+Exit codes: 0 it was shown, 1 nobody answers, 2 a flag is wrong.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Those that live are known, and the last 32 that have ended on each listener and worker.
+
+Examples:
+  ss -tnp dst 127.0.0.1:16443
+  rivers explain 127.0.0.1:45678
+  rivers explain 127.0.0.1:45678 -o json
+
+Exit codes: 0 it was explained, 1 there is no such connection or nobody answers, 2 a flag is wrong.";
 
 #[cfg(test)]
 mod tests;

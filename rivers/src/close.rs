@@ -89,6 +89,27 @@ impl CloseReason {
     }
 }
 
+impl CloseReason {
+    /// What the word means, for people.
+    pub(crate) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Finished(Side::Client) => "both sides were done, the client first",
+            Self::Finished(Side::Upstream) => "both sides were done, the upstream first",
+            Self::Reset(Side::Client) => "the client reset it",
+            Self::Reset(Side::Upstream) => "the upstream reset it",
+            Self::TimedOut(Side::Client) => "the client was silent, also when asked by keepalives",
+            Self::TimedOut(Side::Upstream) => {
+                "the upstream was silent, also when asked by keepalives"
+            }
+            Self::ClientLeft => "the client reset it while upstreams were being dialled",
+            Self::NoUpstream => "every upstream was tried and failed",
+            Self::DialTimedOut => "no upstream accepted within `dial_timeout`",
+            Self::UpstreamDown => "the upstream was declared dead",
+            Self::Shutdown => "rivers stopped",
+        }
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())

@@ -109,6 +109,16 @@ pub enum Balance {
 impl Balance {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::LeastLoaded, Self::Random, Self::RoundRobin];
+
+    /// The word for it in the file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::LeastLoaded => "least_loaded",
+            Self::Random => "random",
+            Self::RoundRobin => "round_robin",
+        }
+    }
 }
 
 /// What a client has sent may be sent again, to the next upstream, when one closed the connection before it

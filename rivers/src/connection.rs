@@ -18,6 +18,7 @@ mod leg;
 mod moving;
 mod pipes;
 mod serving;
+mod telling;
 mod tried;
 
 use std::{
@@ -33,7 +34,13 @@ use rand::rngs::SmallRng;
 use rustix::event::epoll::EventFlags;
 use tokio::sync::mpsc;
 
-pub(crate) use self::{copy::Means, leg::tune, serving::Serving, tried::Tried};
+pub(crate) use self::{
+    copy::Means,
+    leg::tune,
+    serving::Serving,
+    telling::{Live, canonical},
+    tried::Tried,
+};
 use self::{
     copy::{Direction, Flow},
     dialling::{Attempt, Dialler, Dialling, Progress},
@@ -46,6 +53,7 @@ use crate::{
     connections::{Key, Source},
     decide::{Choice, Entered, Event, Snapshot},
     metrics::Active,
+    recent::{Ended, Recent},
     worker::{
         slots::Slot,
         timers::{Alarm, Timers},
@@ -64,6 +72,8 @@ pub(crate) struct Here {
     /// Where failed dials are told. When it is full they are not: probes will find out.
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) rng: SmallRng,
+    /// What happened lately, for people who ask.
+    pub(crate) recent: Recent,
 }
 
 /// What a connection wants next.
@@ -112,6 +122,8 @@ struct Served {
     /// Names the upstream's socket among those of the connection.
     number: u8,
     choice: Arc<Choice>,
+    /// When it connected; `None`: an earlier process had connected it.
+    since: Option<Instant>,
     _entered: Entered,
     _active: Active,
     up: Direction,
@@ -292,6 +304,7 @@ impl Connection {
             upstream: attempt.leg,
             number: attempt.number,
             choice,
+            since: Some(here.now),
             _entered: attempt.entered,
             _active: Active::new(meter),
             up,
@@ -374,17 +387,18 @@ impl Connection {
             }
         }
         self.serving.ended(reason);
-        access_log::Line {
-            listener: &self.serving.listener.name,
+        let ended = Ended {
+            at: here.now,
             client: self.address,
-            upstream: served.as_ref().map(|served| &*served.choice.address),
-            tried: &self.tried,
-            lasted: here.now.saturating_duration_since(self.accepted),
             to_upstream: served.as_ref().map_or(0, |served| served.up.bytes),
             to_client: served.as_ref().map_or(0, |served| served.down.bytes),
+            upstream: served.map(|served| served.choice),
+            tried: self.tried,
+            lasted: here.now.saturating_duration_since(self.accepted),
             reason,
-        }
-        .write();
+        };
+        access_log::write(&self.serving.listener.name, &ended);
+        here.recent.ended(self.serving.id, ended);
     }
 
     /// A panic has ended it.

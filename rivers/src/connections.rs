@@ -116,6 +116,12 @@ impl<T> Connections<T> {
         Some(connection)
     }
 
+    /// All that live.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        let places = self.places.iter();
+        places.filter_map(|place| place.occupant.as_ref())
+    }
+
     /// The keys of all that live.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let places = (0..).zip(&self.places);

@@ -18,7 +18,8 @@
 //!
 //! [`app`] builds these parts from a [`config`], which [`cli`] has read; [`in_force`] makes them do as it
 //! says, at the start and whenever its file has changed: [`listeners`] are opened and closed, and
-//! [`discover`] watches the cluster for further upstreams. [`check`] only tries the upstreams. Where an upstream has a name, [`names`] looks it up for
+//! [`discover`] watches the cluster for further upstreams. [`check`] only tries the upstreams. What happened lately is
+//! kept by [`recent`], and [`status`] tells people of it. Where an upstream has a name, [`names`] looks it up for
 //! the director, so that no connection ever waits for a name server. [`kube_client`] lends the same way of
 //! dialling to programs that talk to the API servers.
 
@@ -51,6 +52,8 @@ mod metrics;
 mod names;
 mod probe;
 mod published;
+mod recent;
+mod status;
 mod succession;
 mod worker;
 
@@ -69,6 +72,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure
         Err(end) => end,
         Ok(Command::Run(config, source)) => app::run(config, source.as_deref()),
         Ok(Command::Check(config)) => check::run(&config),
+        Ok(Command::Status { admin, form }) => status::status(admin, form),
+        Ok(Command::Explain {
+            client,
+            admin,
+            form,
+        }) => status::explain(client, admin, form),
         Ok(Command::Completions(shell)) => {
             cli::print_completions(shell);
             Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@
 use std::{net::TcpListener, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
+use arc_swap::ArcSwap;
 use tracing::{error, info};
 
 use crate::{
@@ -30,6 +31,19 @@ pub(crate) struct Listeners {
     /// Sockets of an earlier process that no listener has claimed yet.
     spare: Vec<HandedListener>,
     next_id: u32,
+    shown: Shown,
+}
+
+/// What is listened to, for those who look at it from other threads.
+pub(crate) type Shown = Arc<ArcSwap<Vec<Listening>>>;
+
+/// One listener that is open.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) id: ListenerId,
+    pub(crate) listener: Arc<Listener>,
+    /// With the port that the kernel chose for port 0.
+    pub(crate) address: String,
 }
 
 /// Listeners that can be opened, since everything that might fail has been done.
@@ -46,13 +60,29 @@ struct Open {
     socket: Arc<TcpListener>,
 }
 
+impl Open {
+    fn show(&self) -> Listening {
+        let listen = self.listener.listen;
+        let bound = self.socket.local_addr().ok();
+        Listening {
+            id: self.id,
+            listener: Arc::clone(&self.listener),
+            address: match bound {
+                Some(bound) if listen.port() == 0 => bound.to_string(),
+                _ => listen.to_string(),
+            },
+        }
+    }
+}
+
 impl Listeners {
     /// Nothing is listened to yet. Where a listener wants the address of one of these sockets it gets that
-    /// socket, with the clients that wait in it.
+    /// socket, with the clients that wait in it. What is listened to is always in `shown`.
     pub(crate) const fn new(
         changes: Changes,
         workers: Workers,
         spare: Vec<HandedListener>,
+        shown: Shown,
     ) -> Self {
         Self {
             changes,
@@ -60,6 +90,7 @@ impl Listeners {
             open: Vec::new(),
             spare,
             next_id: 0,
+            shown,
         }
     }
 
@@ -139,6 +170,8 @@ impl Listeners {
                 info!(listener = name, address = %listen, "no longer listening");
             }
         }
+        let shown = self.open.iter().map(Open::show).collect();
+        self.shown.store(Arc::new(shown));
     }
 
     /// Gives all that is listened to and all connections away; nobody is served from now on.

@@ -12,7 +12,7 @@ pub(crate) mod timers;
 
 use std::{
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     sync::Arc,
     thread,
@@ -20,15 +20,21 @@ use std::{
 };
 
 use daemon::readiness::Readiness;
-use tokio::sync::{mpsc, oneshot};
+use futures_util::future::join_all;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tracing::error;
 
 use self::{event_loop::EventLoop, slots::Slots};
 use crate::{
     config::Listener,
+    connection::Live,
     decide::{Event, ListenerId},
     handover::record::Handed,
     published::{Bell, Published},
+    recent::{Ended, Recent},
 };
 
 /// What a worker is told while it runs.
@@ -47,6 +53,10 @@ pub(crate) enum Command {
     Release(oneshot::Sender<Vec<Handed>>),
     /// Go on with these connections.
     Adopt(Vec<Adopted>),
+    /// Tell what happened lately.
+    Recall(oneshot::Sender<Recent>),
+    /// Tell of the connections whose client has this address, which is canonical.
+    Find(SocketAddr, oneshot::Sender<Found>),
     /// Accept no more clients at all, and end with the last one that is here.
     Drain,
     /// Close the connections that are left.
@@ -59,6 +69,14 @@ pub(crate) struct Adopted {
     pub(crate) id: ListenerId,
     pub(crate) listener: Arc<Listener>,
     pub(crate) handed: Handed,
+}
+
+/// The connections of one client on one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) live: Vec<Live>,
+    /// Those that have ended lately.
+    pub(crate) ended: Vec<(ListenerId, Ended)>,
 }
 
 /// For those who tell workers what to do. Clones lead to the same workers.
@@ -158,6 +176,26 @@ impl Workers {
         }
     }
 
+    /// What all workers answer to a question, and how many did not within [`ANSWER`]. Cancel safe; to be
+    /// called inside a tokio runtime.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl Fn(oneshot::Sender<T>) -> Command,
+    ) -> (Vec<T>, usize) {
+        let answers = self.0.iter().map(|worker| {
+            let (give, given) = oneshot::channel();
+            let question = question(give);
+            timeout(ANSWER, async {
+                worker.tell(question).await;
+                given.await.ok()
+            })
+        });
+        let answers = join_all(answers).await.into_iter();
+        let answers: Vec<T> = answers.filter_map(|it| it.ok().flatten()).collect();
+        let silent = self.0.len() - answers.len();
+        (answers, silent)
+    }
+
     /// Tells all workers to accept no more clients, and to end with the last one that is there.
     pub(crate) async fn drain(&self) {
         for worker in &self.0 {
@@ -239,5 +277,7 @@ fn run(
 }
 
 const BEAT: Duration = Duration::from_secs(1);
+/// How long a worker may take to answer: a turn of its loop, unless it is stuck.
+const ANSWER: Duration = Duration::from_secs(1);
 /// Commands that may wait; who gives them waits, too.
 const COMMANDS: usize = 16;

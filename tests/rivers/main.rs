@@ -13,6 +13,7 @@ mod relay;
 mod reload;
 mod replay;
 mod scene;
+mod status;
 mod stop;
 mod tls;
 mod trust;

@@ -9,7 +9,7 @@ fn parse(line: &str) -> Result<Command, Result<ExitCode, Failure>> {
 fn config(line: &str) -> Config {
     match parse(line).unwrap() {
         Command::Run(config, _) | Command::Check(config) => config,
-        Command::Completions(_) => panic!("{line} asks for completions"),
+        other => panic!("{line} is {other:?}"),
     }
 }
 
@@ -76,6 +76,25 @@ fn flags_go_before_the_file() {
 }
 
 #[test]
+fn who_is_asked_is_the_default_admin_endpoint_or_the_one_named() {
+    let Command::Status { admin, form } = parse("rivers status").unwrap() else {
+        panic!("status")
+    };
+    assert_eq!((admin, form), (DEFAULT_ADMIN, Form::Text));
+    let line = "rivers explain [::1]:5 -admin 127.0.0.1:1 -o json";
+    let Command::Explain {
+        client,
+        admin,
+        form,
+    } = parse(line).unwrap()
+    else {
+        panic!("explain")
+    };
+    assert_eq!(client, "[::1]:5".parse().unwrap());
+    assert_eq!((admin, form), ("127.0.0.1:1".parse().unwrap(), Form::Json));
+}
+
+#[test]
 fn every_mistake_is_usage() {
     for line in [
         "rivers --listen 127.0.0.1:16443",
@@ -89,6 +108,9 @@ fn every_mistake_is_usage() {
         "rivers --config a.yml --listen :1",
         "rivers --shutdown-timeout 10",
         "rivers --loglevel loud",
+        "rivers status --listen :1",
+        "rivers status -o xml",
+        "rivers explain 127.0.0.1",
     ] {
         let failure = format!("{:?}", parse(line).unwrap_err().unwrap_err());
         assert!(failure.contains("code: 2"), "{line}: {failure}");
@@ -101,4 +123,8 @@ fn help_teaches() {
     insta::assert_snapshot!("help", command.render_long_help());
     let check = command.find_subcommand_mut("check").unwrap();
     insta::assert_snapshot!("help_check", check.render_long_help());
+    let status = command.find_subcommand_mut("status").unwrap();
+    insta::assert_snapshot!("help_status", status.render_long_help());
+    let explain = command.find_subcommand_mut("explain").unwrap();
+    insta::assert_snapshot!("help_explain", explain.render_long_help());
 }

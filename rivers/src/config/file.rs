@@ -201,5 +201,6 @@ pub const fn default_dial_keep_alive() -> Duration {
     Duration::from_secs(15)
 }
 
-const DEFAULT_ADMIN: SocketAddr =
+/// The default of `admin`.
+pub const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 16480);

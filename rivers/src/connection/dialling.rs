@@ -20,6 +20,7 @@ use crate::{
     },
     dial::is_local,
     metrics::{self, Attempt as Outcome},
+    recent::Dialled,
 };
 
 /// A dial under way; or one that has connected, and may have to go on: until the upstream has sent a byte.
@@ -136,6 +137,14 @@ impl Dialling {
         attempt.leg.note(said);
         let meter = by.serving.upstream(attempt.choice());
         meter.attempted(Outcome::Connected);
+        let now = by.here.now;
+        let dialled = Dialled {
+            at: now,
+            upstream: Arc::clone(attempt.choice()),
+            outcome: Outcome::Connected,
+            took: now.saturating_duration_since(attempt.since),
+        };
+        by.here.recent.dialled(by.serving.id, dialled);
         self.end_attempts(by, Outcome::Overtaken);
         Some(attempt)
     }
@@ -236,6 +245,15 @@ impl Dialler<'_> {
         self.serving.upstream(choice).attempted(outcome);
         let is_news = self.tried.note(choice, outcome);
         let took = self.here.now.saturating_duration_since(since);
+        if is_news {
+            let dialled = Dialled {
+                at: self.here.now,
+                upstream: Arc::clone(choice),
+                outcome,
+                took,
+            };
+            self.here.recent.dialled(self.serving.id, dialled);
+        }
         if is_news && speaks_against(outcome, took >= STAGGER) {
             let upstream = choice.id;
             let told = self.here.events.try_send(Event::DialFailed { upstream });

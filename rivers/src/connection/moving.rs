@@ -122,6 +122,7 @@ impl Connection {
             number: UPSTREAM,
             _entered: choice.traffic.enter(),
             choice,
+            since: None,
             _active: Active::new(meter),
             up: Direction::from_record(relaying.to_upstream),
             down: Direction::from_record(relaying.to_client),

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{decide::Choice, metrics::Attempt};
 
 /// Who was tried, and what became of it. In rounds the same happens again and again: it is told once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tried(Vec<(Arc<Choice>, Attempt)>);
 
 impl Tried {
@@ -18,6 +18,11 @@ impl Tried {
         }
         self.0.push((Arc::clone(choice), outcome));
         true
+    }
+
+    /// Who, and what became of it, in the order in which it happened.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Choice, Attempt)> {
+        self.0.iter().map(|(choice, outcome)| (&**choice, *outcome))
     }
 }
 

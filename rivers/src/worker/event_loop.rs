@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
@@ -21,18 +22,19 @@ use rustix::{
 use tokio::sync::mpsc;
 
 use super::{
-    Adopted, Command, Shared,
+    Adopted, Command, Found, Shared,
     accept::{Accepted, Acceptor},
     slots::Slots,
     timers::Timers,
 };
 use crate::{
     close::CloseReason,
-    connection::{Client, Connection, Here, Means, Next, Serving},
+    connection::{Client, Connection, Here, Means, Next, Serving, canonical},
     connections::{Connections, Key, Source},
     decide::{ListenerId, Snapshot},
     handover::record::Handed,
     published::{Bell, Published},
+    recent::Recent,
 };
 
 /// The loop, with all that it serves.
@@ -77,6 +79,7 @@ impl EventLoop {
                 snapshot: shared.published.load(),
                 events: shared.events.clone(),
                 rng: SmallRng::from_rng(&mut rand::rng()),
+                recent: Recent::default(),
             },
             connections: Connections::new(),
             acceptors: Vec::new(),
@@ -143,6 +146,9 @@ impl EventLoop {
             serving.flush();
             Rc::strong_count(serving) > 1
         });
+        let servings = &self.servings;
+        let is_here = |id| servings.iter().any(|serving| serving.id == id);
+        self.here.recent.retain(is_here);
     }
 
     fn timeout(&self, until: Instant) -> Timespec {
@@ -302,6 +308,9 @@ impl EventLoop {
                     }
                 }
             }
+            // If nobody waits for the answer any more, it took us too long.
+            Command::Recall(give) => drop(give.send(self.here.recent.clone())),
+            Command::Find(client, give) => drop(give.send(self.find(client))),
             Command::Drain => {
                 self.is_draining = true;
                 self.stop_all();
@@ -311,6 +320,21 @@ impl EventLoop {
                     self.end(key, CloseReason::Shutdown);
                 }
             }
+        }
+    }
+
+    /// What is known of the connections of this client, which live or have ended lately.
+    fn find(&self, client: SocketAddr) -> Found {
+        let live = self.connections.iter();
+        let live = live.filter(|connection| connection.is_from(client));
+        let ended = self.here.recent.iter().flat_map(|(id, lately)| {
+            let ended = lately.ends.iter();
+            let ended = ended.filter(|ended| canonical(ended.client) == client);
+            ended.map(move |ended| (id, ended.clone()))
+        });
+        Found {
+            live: live.map(Connection::tell).collect(),
+            ended: ended.collect(),
         }
     }
 
