@@ -189,7 +189,7 @@ struct Options {
         value_name = "FILE",
         conflicts_with_all = [
             "listen", "upstreams", "check_interval", "ca_file", "health_mode", "dial_timeout", "dial_keep_alive", "kubeconfig",
-            "replay"
+            "replay", "rebalance"
         ]
     )]
     config: Option<PathBuf>,
@@ -220,6 +220,9 @@ struct Options {
     /// What is sent again to the next server, when one hung up before it had sent a byte [default: tls]
     #[arg(long, value_name = "WHAT", value_enum)]
     replay: Option<Replay>,
+    /// Move quiet connections, slowly, to a server that has come back [default: they stay where they are]
+    #[arg(long)]
+    rebalance: bool,
     /// How long connections may go on after SIGTERM; 0: as long as they like [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = daemon::duration::parse)]
     shutdown_timeout: Option<Duration>,
@@ -262,7 +265,8 @@ impl Options {
             || self.dial_timeout.is_some()
             || self.dial_keep_alive.is_some()
             || self.kubeconfig.is_some()
-            || self.replay.is_some();
+            || self.replay.is_some()
+            || self.rebalance;
         if by_flags {
             return Ok((self.one_listener()?, None));
         }
@@ -320,6 +324,8 @@ impl Options {
                 .map(|kubeconfig| file::Discovery { kubeconfig }),
             balance: Balance::default(),
             replay: self.replay.unwrap_or_default(),
+            rebalance: self.rebalance,
+            rebalance_pace: file::default_rebalance_pace(),
             dial_timeout: self.dial_timeout.unwrap_or_else(file::default_dial_timeout),
             dial_keep_alive: self
                 .dial_keep_alive

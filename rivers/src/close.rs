@@ -36,13 +36,15 @@ pub(crate) enum CloseReason {
     DialTimedOut,
     /// The upstream was declared dead: nothing is to be expected of it.
     UpstreamDown,
+    /// It was quiet, and its client is to go to an upstream that has come back.
+    Rebalanced,
     /// rivers had to stop, and `shutdown_timeout` was over.
     Shutdown,
 }
 
 impl CloseReason {
     /// All of them, for metrics that have a series for each.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Finished(Side::Client),
         Self::Finished(Side::Upstream),
         Self::Reset(Side::Client),
@@ -53,6 +55,7 @@ impl CloseReason {
         Self::NoUpstream,
         Self::DialTimedOut,
         Self::UpstreamDown,
+        Self::Rebalanced,
         Self::Shutdown,
     ];
 
@@ -68,7 +71,7 @@ impl CloseReason {
 
     /// Whether both sides get a FIN; else what is left of the connection is reset, as one side was.
     pub(crate) const fn is_orderly(self) -> bool {
-        matches!(self, Self::Finished(_) | Self::Shutdown)
+        matches!(self, Self::Finished(_) | Self::Rebalanced | Self::Shutdown)
     }
 
     /// The word for it, as the label `reason` and in the access log.
@@ -84,6 +87,7 @@ impl CloseReason {
             Self::NoUpstream => "no_upstream",
             Self::DialTimedOut => "dial_timed_out",
             Self::UpstreamDown => "upstream_down",
+            Self::Rebalanced => "rebalanced",
             Self::Shutdown => "shutdown",
         }
     }
@@ -105,6 +109,7 @@ impl CloseReason {
             Self::NoUpstream => "every upstream was tried and failed",
             Self::DialTimedOut => "no upstream accepted within `dial_timeout`",
             Self::UpstreamDown => "the upstream was declared dead",
+            Self::Rebalanced => "it was quiet, and an upstream that came back gets its client",
             Self::Shutdown => "rivers stopped",
         }
     }

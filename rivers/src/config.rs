@@ -6,6 +6,7 @@ pub mod file;
 pub mod handover;
 mod health;
 pub mod listen;
+mod rebalance;
 
 use std::{
     collections::HashSet,
@@ -26,11 +27,14 @@ use daemon::{
 use serde::Deserialize;
 
 pub(crate) use self::health::read_bundle;
-pub use self::health::{Health, Mode};
 use self::{
     address::{Address, Host},
     handover::Handover,
     listen::ListenAddress,
+};
+pub use self::{
+    health::{Health, Mode},
+    rebalance::Pace,
 };
 
 /// The whole configuration.
@@ -82,6 +86,8 @@ pub struct Listener {
     pub keepalive: Duration,
     /// What is sent again to another upstream.
     pub replay: Replay,
+    /// How fast connections drift to an upstream that has come back; `None`: they stay where they are.
+    pub rebalance: Option<Pace>,
     /// How upstreams are judged.
     pub health: Health,
 }
@@ -243,6 +249,7 @@ impl Listener {
             dial_timeout: duration("dial_timeout", file.dial_timeout, DIAL_TIMEOUT)?,
             keepalive: duration("dial_keep_alive", file.dial_keep_alive, KEEPALIVE)?,
             health: Health::from_file(file.health, at)?,
+            rebalance: Pace::from_file(file.rebalance, file.rebalance_pace, at)?,
             name,
             listen: file.listen,
             upstreams: file.upstreams,

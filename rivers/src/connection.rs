@@ -17,6 +17,7 @@ mod hello;
 mod leg;
 mod moving;
 mod pipes;
+mod quiet;
 mod serving;
 mod telling;
 mod tried;
@@ -63,6 +64,8 @@ use crate::{
 /// What all connections of one worker share.
 pub(crate) struct Here {
     pub(crate) epoll: OwnedFd,
+    /// When the worker began.
+    pub(crate) start: Instant,
     /// When this turn of the loop began.
     pub(crate) now: Instant,
     pub(crate) timers: Timers,
@@ -132,6 +135,8 @@ struct Served {
     opening: Option<Box<Dialling>>,
     /// This side has failed, and its last bytes are being delivered.
     torn: Option<(Side, CloseReason)>,
+    /// When a byte was last read from either side, in seconds since the worker's start.
+    last_byte: u32,
 }
 
 impl Connection {
@@ -311,6 +316,7 @@ impl Connection {
             down: Direction::default(),
             opening,
             torn: None,
+            last_byte: here.seconds(),
         });
         if self.is_given_up(here) {
             return self.given_up(here);
@@ -327,6 +333,9 @@ impl Connection {
         let moved = served.relay(&mut self.client, self.serving.listener.replay, here);
         let (to_upstream, to_client) = (served.up.bytes - before.0, served.down.bytes - before.1);
         self.serving.count(to_upstream, to_client);
+        if to_upstream + to_client > 0 {
+            served.last_byte = here.seconds();
+        }
         if to_client > 0 {
             served.choice.traffic.hear(here.now);
         }

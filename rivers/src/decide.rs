@@ -8,6 +8,8 @@
 
 pub mod choose;
 pub mod dial_plan;
+mod drift;
+pub mod rebalance;
 mod resolution;
 mod set;
 mod sever;
@@ -18,6 +20,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use rand::{SeedableRng, rngs::SmallRng};
 
+use self::drift::Drift;
 use self::set::{Ids, Member, Moves, Set};
 pub use self::{
     set::{Choice, Id, ListenerId, Source},
@@ -25,7 +28,7 @@ pub use self::{
     traffic::{Entered, Traffic},
     upstream::{Ask, Finding, State},
 };
-use crate::config::{Health, address::Address};
+use crate::config::{Health, Pace, address::Address};
 
 /// Everything that is believed.
 #[derive(Debug)]
@@ -60,6 +63,11 @@ pub enum Event {
     /// A client's dial failed, and not for want of something on this host.
     DialFailed {
         /// Whom it tried to reach.
+        upstream: Id,
+    },
+    /// A connection has been closed as [`Action::Move`] asked for.
+    Rebalanced {
+        /// Where its client is to be sent.
         upstream: Id,
     },
     /// A lookup that [`Action::Resolve`] asked for has ended.
@@ -140,6 +148,31 @@ pub enum Action {
         /// Who.
         address: Arc<Address>,
     },
+    /// It has come back, and connections drift to it from now on.
+    Drifts {
+        /// Whose upstream it is.
+        listener: ListenerId,
+        /// Who.
+        address: Arc<Address>,
+        /// How many are to be moved.
+        connections: usize,
+    },
+    /// It has its share: nothing drifts to it any more.
+    Drifted {
+        /// Whose upstream it is.
+        listener: ListenerId,
+        /// Who.
+        address: Arc<Address>,
+    },
+    /// Close one quiet connection of `from`, if there is one, and send the client that comes next to `to`.
+    Move {
+        /// Whose upstreams they are.
+        listener: ListenerId,
+        /// Where a connection is to be closed.
+        from: Id,
+        /// Where the next client is to be sent.
+        to: Id,
+    },
     /// It is dialled at other addresses from now on: the snapshot is out of date.
     Moved {
         /// Whose upstream it is.
@@ -212,6 +245,13 @@ impl Core {
         self.replace(listener, Source::Seeds, seeds, now)
     }
 
+    /// A listener's connections drift at this pace to upstreams that come back from now on, or not at all.
+    pub fn rebalance(&mut self, listener: ListenerId, pace: Option<Pace>, now: Instant) {
+        if let Some(set) = self.sets.get_mut(&listener) {
+            set.rebalance(pace, now);
+        }
+    }
+
     /// A listener is gone.
     pub fn stop(&mut self, listener: ListenerId) -> Vec<Action> {
         let set = self.sets.remove(&listener);
@@ -252,7 +292,11 @@ impl Core {
         let (Event::Found { upstream, .. }
         | Event::Verified { upstream, .. }
         | Event::DialFailed { upstream }
+        | Event::Rebalanced { upstream }
         | Event::Resolved { upstream, .. }) = event;
+        if matches!(event, Event::Rebalanced { .. }) {
+            self.sets.values_mut().for_each(|set| set.moved(*upstream));
+        }
         self.update(now, |member, health, rng| {
             if member.id == *upstream {
                 match event {
@@ -283,6 +327,8 @@ impl Core {
                         member.upstream.dial_failed(now, health);
                         member.resolution.doubt(now);
                     }
+                    // That says nothing of the upstream itself.
+                    Event::Rebalanced { .. } => {}
                     Event::Resolved { sockets, .. } => {
                         member.resolution.ended(now, sockets.clone());
                         member.forget_old_sockets();
@@ -310,7 +356,9 @@ impl Core {
     pub fn wake(&self) -> Option<Instant> {
         let members = self.sets.values().flat_map(|set| &set.members);
         let severings = self.sets.values().filter_map(Set::sever_at);
-        members.flat_map(Member::wakes).chain(severings).min()
+        let drifts = self.sets.values().filter_map(Set::drift_at);
+        let wakes = members.flat_map(Member::wakes);
+        wakes.chain(severings).chain(drifts).min()
     }
 
     /// What connections choose from now.
@@ -381,6 +429,8 @@ impl Core {
             }
             let severed = set.sever(now).into_iter();
             actions.extend(severed.map(|address| Action::Severed { listener, address }));
+            let drifts = set.drift(now, &mut self.rng).into_iter();
+            actions.extend(drifts.map(|drift| drift.action(listener)));
         }
         actions
     }
@@ -397,6 +447,23 @@ impl Member {
     fn wakes(&self) -> impl Iterator<Item = Instant> + use<> {
         let probe = self.resolution.is_settled().then(|| self.upstream.wake());
         probe.into_iter().chain(self.resolution.wake())
+    }
+}
+
+impl Drift {
+    fn action(self, listener: ListenerId) -> Action {
+        match self {
+            Self::Begins {
+                address,
+                connections,
+            } => Action::Drifts {
+                listener,
+                address,
+                connections,
+            },
+            Self::Ends { address } => Action::Drifted { listener, address },
+            Self::Due(rebalance::Move { from, to }) => Action::Move { listener, from, to },
+        }
     }
 }
 

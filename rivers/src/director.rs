@@ -26,7 +26,7 @@ use crate::{
     metrics,
     names::Names,
     probe::{Bundles, Prober},
-    published::Published,
+    published::{Published, Wanted},
 };
 
 /// Owner of the core.
@@ -152,6 +152,7 @@ impl Director {
             Change::Listen(id, listener) => {
                 let (seeds, health) = (&listener.upstreams, listener.health.clone());
                 let actions = self.core.listen(id, seeds, health, now);
+                self.core.rebalance(id, listener.rebalance, now);
                 self.know(id, &listener);
                 // Who stays is probed as the listener is now.
                 self.probers.retain(|&(of, _), _| of != id);
@@ -185,8 +186,16 @@ impl Director {
 
     fn act(&mut self, actions: Vec<Action>) {
         let (mut changed, mut left) = (false, false);
+        let mut moves = Vec::new();
         for action in actions {
-            changed |= !matches!(action, Action::Probe { .. } | Action::Resolve { .. });
+            changed |= !matches!(
+                action,
+                Action::Probe { .. }
+                    | Action::Resolve { .. }
+                    | Action::Drifts { .. }
+                    | Action::Drifted { .. }
+                    | Action::Move { .. }
+            );
             match action {
                 Action::Probe {
                     listener,
@@ -216,6 +225,19 @@ impl Director {
                     let name = self.name(listener);
                     warn!(listener = name, upstream = %address, "closing the connections of a dead upstream");
                 }
+                Action::Drifts {
+                    listener,
+                    address,
+                    connections,
+                } => {
+                    let name = self.name(listener);
+                    info!(listener = name, upstream = %address, connections, "connections drift to an upstream that came back");
+                }
+                Action::Drifted { listener, address } => {
+                    let name = self.name(listener);
+                    info!(listener = name, upstream = %address, "the upstream that came back has its share");
+                }
+                Action::Move { listener, from, to } => moves.push(Wanted::new(listener, from, to)),
                 Action::Joined { listener, address } => {
                     let name = self.name(listener);
                     metrics::state(name, &address, Some(State::Unknown));
@@ -244,6 +266,9 @@ impl Director {
         }
         if changed {
             self.publish();
+        }
+        if !moves.is_empty() {
+            self.published.want(moves);
         }
     }
 

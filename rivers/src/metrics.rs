@@ -66,6 +66,10 @@ pub(crate) fn describe() {
     describe_counter!(CONNECTIONS, "Connections that reached an upstream");
     describe_gauge!(ACTIVE, "Connections that are being relayed");
     describe_counter!(CLOSED, "Connections that have ended, by reason");
+    describe_counter!(
+        REBALANCED,
+        "Clients sent to an upstream that came back, in place of a connection that was closed for it"
+    );
     describe_counter!(ATTEMPTS, "Attempts to connect to an upstream, by outcome");
     describe_histogram!(
         DIAL_SECONDS,
@@ -121,6 +125,7 @@ pub(crate) struct ListenerMeter {
     to_upstream: Counter,
     to_client: Counter,
     closed: [Counter; CloseReason::ALL.len()],
+    rebalanced: Counter,
     accept_errors: Counter,
     panics: Counter,
 }
@@ -135,6 +140,7 @@ impl ListenerMeter {
             closed: CloseReason::ALL.map(|reason| {
                 counter!(CLOSED, "listener" => listener.to_owned(), "reason" => reason.word())
             }),
+            rebalanced: counter!(REBALANCED, "listener" => listener.to_owned()),
             accept_errors: counter!(ACCEPT_ERRORS, "listener" => listener.to_owned()),
             panics: counter!(PANICS, "listener" => listener.to_owned()),
         }
@@ -151,6 +157,11 @@ impl ListenerMeter {
         if let Some(counter) = known.and_then(|index| self.closed.get(index)) {
             counter.increment(1);
         }
+    }
+
+    /// A client goes to an upstream that came back, in place of another.
+    pub(crate) fn rebalanced(&self) {
+        self.rebalanced.increment(1);
     }
 
     /// Bytes have been relayed.
@@ -279,6 +290,7 @@ const BUILD_INFO: &str = "rivers_build_info";
 const CONNECTIONS: &str = "rivers_connections_total";
 const ACTIVE: &str = "rivers_connections_active";
 const CLOSED: &str = "rivers_close_total";
+const REBALANCED: &str = "rivers_rebalanced_total";
 const ATTEMPTS: &str = "rivers_dial_attempts_total";
 const DIAL_SECONDS: &str = "rivers_dial_duration_seconds";
 const BYTES: &str = "rivers_bytes_total";

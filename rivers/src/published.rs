@@ -1,12 +1,15 @@
-//! The snapshot that the director publishes, and the bells that tell workers to look at it.
+//! What the director publishes, the snapshot and the moves that it wants, and the bells that tell workers to look at it.
 //!
 //! Workers sleep in the kernel, so each has an eventfd among the things that it waits for. It is rung for a
-//! new snapshot (clients may wait for one) and for commands; what to look at is the worker's business.
+//! new snapshot (clients may wait for one), for moves and for commands; what to look at is the worker's business.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -15,12 +18,14 @@ use rustix::{
     io::{read, write},
 };
 
-use crate::decide::Snapshot;
+use crate::decide::{Id, ListenerId, Snapshot};
 
 /// The last snapshot. Who has subscribed is woken for the next one.
 #[derive(Debug)]
 pub(crate) struct Published {
     snapshot: ArcSwap<Snapshot>,
+    /// The last moves that were wanted.
+    wanted: ArcSwap<Vec<Wanted>>,
     /// Only locked by who publishes and by workers that start.
     subscribers: Mutex<Vec<Bell>>,
 }
@@ -29,6 +34,7 @@ impl Published {
     pub(crate) fn new(snapshot: Snapshot) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            wanted: ArcSwap::default(),
             subscribers: Mutex::default(),
         }
     }
@@ -45,6 +51,10 @@ impl Published {
     /// Replaces the snapshot.
     pub(crate) fn store(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(snapshot);
+        self.ring();
+    }
+
+    fn ring(&self) {
         let subscribers = self.subscribers.lock();
         let subscribers = subscribers.unwrap_or_else(PoisonError::into_inner);
         subscribers.iter().for_each(Bell::ring);
@@ -53,6 +63,50 @@ impl Published {
     /// The last one.
     pub(crate) fn load(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Wants these moves. Those that were wanted before and that no worker could make are forgotten.
+    pub(crate) fn want(&self, moves: Vec<Wanted>) {
+        self.wanted.store(Arc::new(moves));
+        self.ring();
+    }
+
+    /// The moves that were wanted last. Each worker looks at them once.
+    pub(crate) fn wanted(&self) -> Arc<Vec<Wanted>> {
+        self.wanted.load_full()
+    }
+}
+
+/// A connection that is to be closed so that its client goes elsewhere. One worker does it.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) listener: ListenerId,
+    /// The upstream that it has.
+    pub(crate) from: Id,
+    /// The upstream that gets the client that comes next.
+    pub(crate) to: Id,
+    is_taken: AtomicBool,
+}
+
+impl Wanted {
+    pub(crate) const fn new(listener: ListenerId, from: Id, to: Id) -> Self {
+        Self {
+            listener,
+            from,
+            to,
+            is_taken: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it is still to be done.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.is_taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is the caller's to do. It is so once.
+    #[must_use]
+    pub(crate) fn take(&self) -> bool {
+        !self.is_taken.swap(true, Ordering::Relaxed)
     }
 }
 

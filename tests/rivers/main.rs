@@ -9,6 +9,7 @@ mod families;
 mod faults;
 mod health;
 mod limits;
+mod rebalancing;
 mod relay;
 mod reload;
 mod replay;

@@ -66,6 +66,16 @@ pub struct Listener {
     /// executed twice) or `off`. At most 16 KiB are kept for that. Default `tls`.
     #[serde(default)]
     pub replay: super::Replay,
+    /// Whether connections drift to an upstream that has come back: quiet ones elsewhere are closed, one at a
+    /// time, and the clients that come next are sent there. A request whose answer takes longer than two
+    /// seconds to begin looks quiet, too, and fails then. Default `false`.
+    #[serde(default)]
+    pub rebalance: bool,
+    /// Percent of the connections that are moved in a minute, 1 to 600. In a large cluster a greater pace has
+    /// many clients shake hands with the server that has just come back at once. Default 4: a third of them
+    /// in eight minutes.
+    #[serde(default = "default_rebalance_pace")]
+    pub rebalance_pace: u16,
     /// How upstreams are judged.
     #[serde(default)]
     pub health: Health,
@@ -199,6 +209,11 @@ pub const fn default_dial_timeout() -> Duration {
 /// The default of `dial_keep_alive`.
 pub const fn default_dial_keep_alive() -> Duration {
     Duration::from_secs(15)
+}
+
+/// The default of `rebalance_pace`.
+pub const fn default_rebalance_pace() -> u16 {
+    super::rebalance::DEFAULT
 }
 
 /// The default of `admin`.

@@ -55,6 +55,7 @@ fn the_shortest_file_gets_every_default() {
     assert_eq!(listener.dial_timeout, Duration::from_secs(10));
     assert_eq!(listener.keepalive, Duration::from_secs(15));
     assert_eq!(listener.balance, Balance::LeastLoaded);
+    assert_eq!(listener.rebalance, None);
     assert_eq!(listener.health, Health::default());
 }
 
@@ -68,6 +69,7 @@ fn the_longest_file_is_taken_as_it_says() {
     assert_eq!(config.log.level, logging::Level::Debug);
     let listener = &config.listeners[0];
     assert_eq!(listener.balance, Balance::RoundRobin);
+    assert!((listener.rebalance.unwrap().a_second() - 0.1).abs() < 1e-9);
     let discovery = listener.discovery.as_ref().unwrap();
     assert_eq!(discovery.kubeconfig, Path::new("/etc/rivers/kubeconfig"));
     assert_eq!(listener.health.interval, Duration::from_millis(500));
@@ -84,6 +86,8 @@ listeners:
   balance: round_robin
   dial_timeout: 2s
   dial_keep_alive: 1m
+  rebalance: true
+  rebalance_pace: 600
   health: {interval: 500ms, timeout: 300ms, rise: 3, fall: 4}
 - name: etcd
   listen: "127.0.0.1:12379"
@@ -103,6 +107,8 @@ fn every_mistake_is_named_with_its_line() {
         "dial_keep_alive: 2h",
         "balance: fastest",
         "name: ''",
+        "rebalance: slowly",
+        "rebalance_pace: 0",
         "health: {interval: 1ms}",
         "health: {fall: 0}",
         "health: {mode: fast}",

@@ -7,7 +7,7 @@ use std::{io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
 
 use rustix::{
     event::epoll::{self, EventData, EventFlags},
-    io::Errno,
+    io::{Errno, ioctl_fionread},
     net::{
         AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, connect, recv,
         send, shutdown, socket_with, sockopt,
@@ -131,6 +131,11 @@ impl Leg {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether bytes have come that nobody has read. Where the kernel does not say, there may be.
+    pub(super) fn has_unread(&self) -> bool {
+        !matches!(ioctl_fionread(&self.socket), Ok(0))
     }
 
     /// Sends a FIN after what has been written.

@@ -128,6 +128,7 @@ impl Connection {
             down: Direction::from_record(relaying.to_client),
             opening,
             torn: None,
+            last_byte: here.seconds(),
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     close::CloseReason,
     config::Listener,
     decide::{
-        Choice, Id, ListenerId, Snapshot,
+        Choice, Id, ListenerId, Snapshot, State,
         choose::{self, Candidate},
         dial_plan::Order,
     },
@@ -94,7 +94,14 @@ impl Serving {
             .collect();
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        choose::order(self.listener.balance, &candidates, turn, rng)
-            .map(|index| Arc::clone(&choices[index]))
+        let mut order = choose::order(self.listener.balance, &candidates, turn, rng)
+            .map(|index| Arc::clone(&choices[index]));
+        let is_promised =
+            |choice: &Arc<Choice>| choice.state == State::Up && choice.traffic.keep_promise();
+        if let Some(place) = order.first.iter().position(is_promised) {
+            order.first[..=place].rotate_right(1);
+            self.meter.rebalanced();
+        }
+        order
     }
 }

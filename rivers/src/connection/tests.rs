@@ -43,6 +43,7 @@ impl Case {
                 dial_timeout: Duration::from_secs(3),
                 keepalive: LIMIT,
                 replay: Replay::Tls,
+                rebalance: None,
                 health: Health::default(),
             },
             shared: Shared {

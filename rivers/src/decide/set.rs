@@ -11,6 +11,8 @@
 use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Instant};
 
 use super::{
+    drift::Presence,
+    rebalance::Rebalance,
     resolution::Resolution,
     sever::Facts,
     traffic::Traffic,
@@ -60,6 +62,8 @@ pub enum Source {
 pub(super) struct Set {
     pub(super) health: Health,
     pub(super) members: Vec<Member>,
+    /// What drifts to those that came back; `None`: nothing does.
+    pub(super) rebalance: Option<Rebalance>,
     seeds: Vec<Arc<Address>>,
     discovered: Vec<Arc<Address>>,
     cached: Vec<Arc<Address>>,
@@ -76,6 +80,7 @@ pub(super) struct Member {
     /// When it joined, or its connections were last closed.
     pub(super) severed: Instant,
     pub(super) upstream: Upstream,
+    pub(super) presence: Presence,
     /// What was last said against it, until it is well again.
     pub(super) reason: Option<Arc<str>>,
     pub(super) resolution: Resolution,
@@ -94,6 +99,7 @@ impl Set {
         Self {
             health,
             members: Vec::new(),
+            rebalance: None,
             seeds: Vec::new(),
             discovered: Vec::new(),
             cached: Vec::new(),
@@ -148,6 +154,9 @@ impl Set {
                 |at| before.swap_remove(at),
             );
             self.members.push(member);
+        }
+        if let Some(rebalance) = &mut self.rebalance {
+            before.iter().for_each(|gone| rebalance.went_away(gone.id));
         }
         moves.left = before.into_iter().map(|member| member.address).collect();
         moves
@@ -216,6 +225,7 @@ impl Member {
             epoch: 0,
             severed: now,
             upstream: Upstream::new(now),
+            presence: Presence::New,
             resolution: Resolution::new(address, now),
             reason: None,
         }

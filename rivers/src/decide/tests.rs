@@ -34,6 +34,13 @@ fn words(actions: &[Action]) -> Vec<String> {
             ..
         } => format!("{address} is trusted: {is_trusted}"),
         Action::Severed { address, .. } => format!("close those of {address}"),
+        Action::Drifts {
+            address,
+            connections,
+            ..
+        } => format!("{connections} drift to {address}"),
+        Action::Drifted { address, .. } => format!("{address} has its share"),
+        Action::Move { from, to, .. } => format!("move one from {} to {}", from.0, to.0),
     };
     actions.iter().map(word).collect()
 }
@@ -403,4 +410,87 @@ fn the_last_word_against_an_upstream_is_kept_until_it_is_well() {
         core.handle(&found(id, finding), now);
         assert_eq!(reason(&core).is_some(), is_kept, "{finding:?}");
     }
+}
+
+/// Three upstreams that are up, of a listener whose connections drift.
+fn drifting(now: Instant) -> (Core, [Id; 3]) {
+    let mut core = core(&["10.9.0.2:6443", "10.9.0.3:6443", "10.9.0.4:6443"], now);
+    core.rebalance(LISTENER, Some(Pace::default()), now);
+    let ids = [0, 1, 2].map(|index| core.snapshot().choices(LISTENER)[index].id);
+    for id in ids {
+        let actions = words(&core.handle(&found(id, Finding::Ready), now));
+        assert!(
+            !actions.iter().any(|it| it.contains("drift")),
+            "{actions:?}"
+        );
+    }
+    (core, ids)
+}
+
+fn entered(core: &Core, index: usize, count: usize) -> Vec<Entered> {
+    let snapshot = core.snapshot();
+    let traffic = &snapshot.choices(LISTENER)[index].traffic;
+    (0..count).map(|_| traffic.enter()).collect()
+}
+
+/// Lets time pass until the core asks for a move, at most ten minutes.
+fn next_move(core: &mut Core, now: &mut Instant) -> Option<(Id, Id)> {
+    for _ in 0..600 {
+        *now += rebalance::EVERY;
+        for action in core.tick(*now) {
+            match action {
+                Action::Move { from, to, .. } => return Some((from, to)),
+                Action::Probe { upstream, .. } => {
+                    core.handle(&found(upstream, Finding::Ready), *now);
+                }
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn connections_drift_to_one_that_was_down_and_is_back_until_it_has_its_share() {
+    let mut now = Instant::now();
+    let (mut core, ids) = drifting(now);
+    for _ in 0..2 {
+        core.handle(&found(ids[2], Finding::Failed), now);
+    }
+    let mut busiest = entered(&core, 0, 4);
+    let _other = entered(&core, 1, 2);
+    core.handle(&found(ids[2], Finding::Ready), now);
+    let actions = words(&core.handle(&found(ids[2], Finding::Ready), now));
+    assert!(
+        actions.contains(&"2 drift to 10.9.0.4:6443".to_owned()),
+        "{actions:?}"
+    );
+
+    let mut back = Vec::new();
+    let upstream = ids[2];
+    for is_last in [false, true] {
+        let due = next_move(&mut core, &mut now);
+        assert_eq!(due, Some((ids[0], upstream)));
+        busiest.pop();
+        back.extend(entered(&core, 2, 1));
+        let actions = words(&core.handle(&Event::Rebalanced { upstream }, now));
+        let has_its_share = actions.contains(&"10.9.0.4:6443 has its share".to_owned());
+        assert_eq!(has_its_share, is_last, "{actions:?}");
+    }
+    assert_eq!(next_move(&mut core, &mut now), None);
+}
+
+#[test]
+fn nothing_drifts_unless_the_listener_wants_it() {
+    let mut now = Instant::now();
+    let (mut core, ids) = drifting(now);
+    core.rebalance(LISTENER, None, now);
+    for _ in 0..2 {
+        core.handle(&found(ids[2], Finding::Failed), now);
+    }
+    let _busy = entered(&core, 0, 6);
+    for _ in 0..2 {
+        core.handle(&found(ids[2], Finding::Ready), now);
+    }
+    assert_eq!(next_move(&mut core, &mut now), None);
 }

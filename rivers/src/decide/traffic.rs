@@ -1,5 +1,5 @@
 //! What the workers tell of an upstream without asking anybody: how many connections it has, and when it
-//! last delivered a byte. Atomics that all workers share; a moment's delay in them does no harm. Pure:
+//! last delivered a byte; and how many clients it has been promised. Atomics that all workers share; a moment's delay in them does no harm. Pure:
 //! the time is an argument.
 
 use std::{
@@ -21,6 +21,7 @@ struct Record {
     origin: Instant,
     /// Milliseconds since `origin`, plus one; 0: never.
     heard: AtomicU64,
+    promised: AtomicUsize,
 }
 
 impl Traffic {
@@ -31,6 +32,7 @@ impl Traffic {
             connections: AtomicUsize::new(0),
             origin: now,
             heard: AtomicU64::new(0),
+            promised: AtomicUsize::new(0),
         }))
     }
 
@@ -55,6 +57,28 @@ impl Traffic {
         self.0.heard.store(since, Ordering::Relaxed);
     }
 
+    /// A connection elsewhere has been closed so that it gets one: the client that comes next.
+    pub fn promise(&self) {
+        let more = |promised| (promised < PROMISES).then_some(promised + 1);
+        // One that is not kept is no loss: the client goes where any other goes.
+        let _ = (self.0.promised).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
+    /// Keeps a promise with this client, if one is open.
+    #[must_use]
+    pub fn keep_promise(&self) -> bool {
+        let fewer = |promised: usize| promised.checked_sub(1);
+        self.0.promised.load(Ordering::Relaxed) > 0
+            && (self.0.promised)
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer)
+                .is_ok()
+    }
+
+    /// No client is promised any more.
+    pub fn break_promises(&self) {
+        self.0.promised.store(0, Ordering::Relaxed);
+    }
+
     /// When a byte was last read from the upstream, to a millisecond; `None`: never.
     #[must_use]
     pub fn heard(&self) -> Option<Instant> {
@@ -73,9 +97,29 @@ impl Drop for Entered {
     }
 }
 
+/// Clients that are promised at a time. Who was sent away comes again soon, or never.
+const PROMISES: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_promise_is_kept_once_and_there_are_never_many() {
+        let traffic = Traffic::new(Instant::now());
+        assert!(!traffic.keep_promise());
+        traffic.promise();
+        assert!(traffic.keep_promise());
+        assert!(!traffic.keep_promise());
+        (0..100).for_each(|_| traffic.promise());
+        assert_eq!(
+            (0..100).filter(|_| traffic.keep_promise()).count(),
+            PROMISES
+        );
+        traffic.promise();
+        traffic.break_promises();
+        assert!(!traffic.keep_promise());
+    }
 
     #[test]
     fn connections_count_while_they_live() {

@@ -86,6 +86,7 @@ impl Case {
             dial_timeout: LIMIT,
             keepalive: LIMIT,
             replay: Replay::default(),
+            rebalance: None,
             health: Health {
                 mode,
                 ca_file,

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use rand::{SeedableRng, rngs::SmallRng};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use rustix::{
     buffer::spare_capacity,
     event::{
@@ -31,9 +31,9 @@ use crate::{
     close::CloseReason,
     connection::{Client, Connection, Here, Means, Next, Serving, canonical},
     connections::{Connections, Key, Source},
-    decide::{ListenerId, Snapshot},
+    decide::{Choice, Event as Fact, ListenerId, Snapshot, State},
     handover::record::Handed,
-    published::{Bell, Published},
+    published::{Bell, Published, Wanted},
     recent::Recent,
 };
 
@@ -50,6 +50,8 @@ pub(super) struct EventLoop {
     told: Vec<Event>,
     bell: Bell,
     published: Arc<Published>,
+    /// The moves that have been looked at.
+    wanted: Arc<Vec<Wanted>>,
     commands: mpsc::Receiver<Command>,
     slots: Slots,
     is_draining: bool,
@@ -73,6 +75,7 @@ impl EventLoop {
         Ok(Self {
             here: Here {
                 epoll,
+                start: Instant::now(),
                 now: Instant::now(),
                 timers: Timers::default(),
                 means: Means::new(),
@@ -89,6 +92,7 @@ impl EventLoop {
             told: Vec::with_capacity(EVENTS),
             bell,
             published: Arc::clone(&shared.published),
+            wanted: shared.published.wanted(),
             commands,
             slots: shared.slots.clone(),
             is_draining: false,
@@ -232,13 +236,18 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Looks at what others have left: commands, and a snapshot.
+    /// Looks at what others have left: a snapshot, moves, and commands.
     fn look_up(&mut self) {
         self.bell.hush();
         let snapshot = self.published.load();
         if !Arc::ptr_eq(&snapshot, &self.here.snapshot) {
             let before = std::mem::replace(&mut self.here.snapshot, snapshot);
             self.believe(&before);
+        }
+        let wanted = self.published.wanted();
+        if !Arc::ptr_eq(&wanted, &self.wanted) {
+            self.wanted = Arc::clone(&wanted);
+            wanted.iter().for_each(|wanted| self.try_to_move(wanted));
         }
         while let Ok(command) = self.commands.try_recv() {
             self.obey(command);
@@ -266,6 +275,38 @@ impl EventLoop {
                     }
                 });
             }
+        }
+    }
+
+    /// Closes one quiet connection, if there is one and no other worker had one.
+    fn try_to_move(&mut self, wanted: &Wanted) {
+        let mut choices = self.here.snapshot.choices(wanted.listener).iter();
+        let is_goal = |choice: &&Arc<Choice>| {
+            choice.id == wanted.to && choice.is_dialable() && choice.state == State::Up
+        };
+        let Some(goal) = choices.find(is_goal).map(Arc::clone) else {
+            return;
+        };
+        let mut keys = self.connections.keys();
+        if keys.is_empty() || !wanted.is_open() {
+            return;
+        }
+        // Begins anywhere, so that it is not always the same client's.
+        let middle = self.here.rng.random_range(0..keys.len());
+        keys.rotate_left(middle);
+        let quiet = keys.into_iter().find(|&key| {
+            self.connections.get_mut(key).is_some_and(|connection| {
+                connection.is_quiet(wanted.listener, wanted.from, &self.here)
+            })
+        });
+        if let Some(key) = quiet
+            && wanted.take()
+        {
+            goal.traffic.promise();
+            self.end(key, CloseReason::Rebalanced);
+            // Where it is lost, one connection more is moved than was meant.
+            let upstream = wanted.to;
+            let _ = self.here.events.try_send(Fact::Rebalanced { upstream });
         }
     }
 

@@ -269,9 +269,14 @@ impl World {
                 Action::Trust { .. } => assert!(self.health.verifies()),
                 Action::Severed { address, .. } => self.sever(&address),
                 Action::Resolve { .. }
+                | Action::Drifts { .. }
+                | Action::Drifted { .. }
+                | Action::Move { .. }
                 | Action::Joined { .. }
                 | Action::Left { .. }
-                | Action::Moved { .. } => panic!("no list changed, nobody has a name: {action:?}"),
+                | Action::Moved { .. } => {
+                    panic!("no list changed, nobody has a name, nothing drifts: {action:?}")
+                }
             }
         }
     }
