@@ -1,6 +1,6 @@
 //! What rivers tells people of itself: who its upstreams are, what is believed of each and why, what
 //! happened lately, and why a connection is where it is. The model here is the one that all show: as JSON
-//! ([`pages`]), as a page ([`html`]) and on a terminal ([`text`]), which gets it over HTTP ([`fetch`]).
+//! ([`mod@pages`]), as a page ([`html`]) and on a terminal ([`text`]), which gets it over HTTP ([`fetch`]).
 //!
 //! [`gather`] makes it from the published snapshot and the answers of the workers. Times are seconds before
 //! the moment at which that was done, to a millisecond.
