@@ -84,13 +84,10 @@ async fn check(place: &Place, kubeconfig: &Path, seed: SocketAddr) -> Output {
         .await
 }
 
-async fn knows_within_a_second(
-    rivers: &Rivers,
-    upstream: SocketAddr,
-    wanted: bool,
-    since: Instant,
-) {
-    wait::until("the set to change", PATIENCE, async || {
+/// Waits until an upstream is in the set, or is not any more.
+async fn comes_to_know(rivers: &Rivers, upstream: SocketAddr, wanted: bool) {
+    let what = format!("{upstream} to be known: {wanted}");
+    wait::until(&what, PATIENCE, async || {
         if rivers.knows(upstream).await == wanted {
             Ok(())
         } else {
@@ -98,6 +95,15 @@ async fn knows_within_a_second(
         }
     })
     .await;
+}
+
+async fn knows_within_a_second(
+    rivers: &Rivers,
+    upstream: SocketAddr,
+    wanted: bool,
+    since: Instant,
+) {
+    comes_to_know(rivers, upstream, wanted).await;
     let took = since.elapsed();
     assert!(took < Duration::from_secs(1), "{upstream}: {took:?}");
 }
@@ -177,14 +183,7 @@ async fn endpoints_come_and_go_within_a_second_and_the_set_is_never_emptied() {
 
     // Emptied or gone, they change nothing.
     slices.delete("kubernetes-6").await;
-    wait::until("IPv6 to be gone", PATIENCE, async || {
-        if rivers.knows(six).await {
-            Err("still there")
-        } else {
-            Ok(())
-        }
-    })
-    .await;
+    comes_to_know(&rivers, six, false).await;
     slices.apply("kubernetes", "IPv4", &[], true).await;
     rivers
         .peer
@@ -193,14 +192,7 @@ async fn endpoints_come_and_go_within_a_second_and_the_set_is_never_emptied() {
     assert!(rivers.knows(seed).await && rivers.knows(other).await);
     slices.delete("kubernetes").await;
     slices.name(&[third]).await;
-    wait::until("the next one", PATIENCE, async || {
-        if rivers.knows(third).await {
-            Ok(())
-        } else {
-            Err("not yet")
-        }
-    })
-    .await;
+    comes_to_know(&rivers, third, true).await;
     assert!(rivers.knows(seed).await);
 
     for connection in [&mut connection, &mut connection6] {
@@ -334,14 +326,7 @@ async fn it_goes_on_through_another_api_server_and_without_a_folder_to_write_to(
     // The one through which it watches dies.
     cluster.api_servers[0].peer.kill();
     slices.name(&[servers[0], servers[1], other]).await;
-    wait::until("what the other one knows", PATIENCE, async || {
-        if rivers.knows(other).await {
-            Ok(())
-        } else {
-            Err("not yet")
-        }
-    })
-    .await;
+    comes_to_know(&rivers, other, true).await;
     watching(&rivers).await;
     assert_eq!(rivers.times("cannot keep the upstreams"), 1);
 }
@@ -443,25 +428,11 @@ async fn a_reload_adds_discovery_and_takes_it_away() {
     assert!(!rivers.knows(other).await);
 
     write(&with);
-    wait::until("discovery", PATIENCE, async || {
-        if rivers.knows(other).await {
-            Ok(())
-        } else {
-            Err("not yet")
-        }
-    })
-    .await;
+    comes_to_know(&rivers, other, true).await;
     let mut connection = at_echo(&rivers, b'e').await;
 
     write("");
-    wait::until("its end", PATIENCE, async || {
-        if rivers.knows(other).await {
-            Err("still there")
-        } else {
-            Ok(())
-        }
-    })
-    .await;
+    comes_to_know(&rivers, other, false).await;
     assert!(rivers.knows(seed).await);
     exchange(&mut connection).await.unwrap();
     let watching = rivers.admin.metric("rivers_discovery_watching", &[]).await;

@@ -18,6 +18,17 @@ async fn start(place: &Place, listeners: &str, accepting: SocketAddr) -> Rivers 
     Rivers::accepting(peer, accepting, admin(place)).await
 }
 
+/// One server on each family, which says which it is.
+async fn servers(place: &Place) -> (SocketAddr, SocketAddr) {
+    let (four, six) = (
+        place.socket_address(2, 6443),
+        place.socket_address6(2, 6443),
+    );
+    named_echo(four, "4").await;
+    named_echo(six, "6").await;
+    (four, six)
+}
+
 async fn asks(listen: SocketAddr) -> String {
     let mut client = TcpStream::connect(listen).await.unwrap();
     let name = whom(&mut client).await;
@@ -30,12 +41,7 @@ async fn a_listener_of_either_family_reaches_upstreams_of_the_other() {
     let Some(place) = Place::namespace() else {
         return;
     };
-    let (four, six) = (
-        place.socket_address(2, 6443),
-        place.socket_address6(2, 6443),
-    );
-    named_echo(four, "4").await;
-    named_echo(six, "6").await;
+    let (four, six) = servers(&place).await;
     let [of_four, of_six] = [
         place.socket_address(1, 1006),
         place.socket_address6(1, 1004),
@@ -54,12 +60,7 @@ async fn a_port_alone_takes_clients_of_both_families_to_upstreams_of_both() {
     let Some(place) = Place::namespace() else {
         return;
     };
-    let (four, six) = (
-        place.socket_address(2, 6443),
-        place.socket_address6(2, 6443),
-    );
-    named_echo(four, "4").await;
-    named_echo(six, "6").await;
+    let (four, six) = servers(&place).await;
     let clients = [1, 3].map(|node| place.socket_address(node, 16443));
     let clients6 = [1, 3].map(|node| place.socket_address6(node, 16443));
     let listeners = format!(

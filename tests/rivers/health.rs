@@ -100,15 +100,7 @@ async fn slow_api_servers_keep_their_connections_and_a_hung_one_loses_them() {
         "a client was sent to the hung one"
     );
 
-    wait::until("its connections to be closed", PATIENCE, async || {
-        let closed = closed_as_dead(&rivers).await;
-        if closed > theirs - 0.5 {
-            Ok(())
-        } else {
-            Err(closed)
-        }
-    })
-    .await;
+    are_closed_as_dead(&rivers, theirs).await;
     let took = hung.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
     let mut closed = 0;
@@ -267,19 +259,24 @@ async fn connections_of_a_black_holed_upstream_are_closed_within_eight_seconds()
     for client in clients.iter_mut().step_by(2) {
         client.write_all(b"word").await.unwrap();
     }
+    are_closed_as_dead(&rivers, theirs).await;
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    rivers.peer.says("no answer to a connect").await;
+    exchange(&mut rivers.client().await).await.unwrap();
+}
+
+/// Waits until so many connections have been closed because their upstream was dead.
+async fn are_closed_as_dead(rivers: &Rivers, count: f64) {
     wait::until("its connections to be closed", PATIENCE, async || {
-        let closed = closed_as_dead(&rivers).await;
-        if closed > theirs - 0.5 {
+        let closed = closed_as_dead(rivers).await;
+        if closed > count - 0.5 {
             Ok(())
         } else {
             Err(closed)
         }
     })
     .await;
-    let took = begin.elapsed();
-    assert!(took < Duration::from_secs(8), "{took:?}");
-    rivers.peer.says("no answer to a connect").await;
-    exchange(&mut rivers.client().await).await.unwrap();
 }
 
 /// From now on the network swallows what is sent to this address.

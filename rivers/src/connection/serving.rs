@@ -12,11 +12,7 @@ use rand::rngs::SmallRng;
 use crate::{
     close::CloseReason,
     config::Listener,
-    decide::{
-        Choice, Id, ListenerId, Snapshot, State,
-        choose::{self, Candidate},
-        dial_plan::Order,
-    },
+    decide::{Choice, Id, ListenerId, Snapshot, State, choose, dial_plan::Order},
     metrics::{ListenerMeter, UpstreamMeter},
 };
 
@@ -84,14 +80,7 @@ impl Serving {
     /// The upstreams that a connection may dial now, best first; none while none may be dialled.
     pub(crate) fn choose(&self, snapshot: &Snapshot, rng: &mut SmallRng) -> Order<Arc<Choice>> {
         let choices = snapshot.choices(self.id);
-        let candidates: Vec<_> = choices
-            .iter()
-            .map(|choice| Candidate {
-                state: choice.state,
-                dialable: choice.is_dialable(),
-                load: choice.traffic.connections(),
-            })
-            .collect();
+        let candidates: Vec<_> = choices.iter().map(|choice| choice.candidate()).collect();
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let mut order = choose::order(self.listener.balance, &candidates, turn, rng)

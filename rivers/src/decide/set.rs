@@ -11,6 +11,7 @@
 use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Instant};
 
 use super::{
+    choose::Candidate,
     drift::Presence,
     rebalance::Rebalance,
     resolution::Resolution,
@@ -307,6 +308,16 @@ impl Choice {
             epoch: 0,
             reason: None,
             traffic: Traffic::new(now),
+        }
+    }
+
+    /// What a choice among several sees of it.
+    #[must_use]
+    pub fn candidate(&self) -> Candidate {
+        Candidate {
+            state: self.state,
+            dialable: self.is_dialable(),
+            load: self.traffic.connections(),
         }
     }
 

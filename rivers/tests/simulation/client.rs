@@ -197,14 +197,7 @@ impl World {
     /// Whom a client may dial now, best first.
     fn order(&mut self) -> Order<Pick> {
         let choices = self.snapshot.choices(LISTENER);
-        let candidates: Vec<Candidate> = choices
-            .iter()
-            .map(|choice| Candidate {
-                state: choice.state,
-                dialable: choice.is_dialable(),
-                load: choice.traffic.connections(),
-            })
-            .collect();
+        let candidates: Vec<Candidate> = choices.iter().map(|choice| choice.candidate()).collect();
         let turn = usize::try_from(self.seen.dials).unwrap();
         let order = choose::order(self.balance, &candidates, turn, &mut self.rng);
         let pick = |&at: &usize| Pick {
