@@ -402,9 +402,9 @@ fn many_keys_and_signatures_with_one_tag_cost_little() {
 #[test]
 fn many_keys_with_one_tag_cost_little() {
     let (mut world, root, _) = World::with_example();
-    let trap = Zone::new("trap.");
+    let trap = Zone::with_a_late_key("trap.");
     world.delegate(&root, &trap);
-    // Reordered halves of a key have its tag: they are no points of the curve, but have to be tried.
+    // They are no points of the curve, but have to be tried.
     let twins = trap.keys_with_the_same_tag(200);
     let keys = [twins, vec![trap.key_record()]].concat();
     world.says(answer("trap.", RecordType::DNSKEY, trap.signed(keys)));

@@ -48,6 +48,14 @@ impl Zone {
         Self::of(name, flags, public, Box::new(key))
     }
 
+    /// A zone whose key is the last of those that are made from it, see
+    /// [`Zone::keys_with_the_same_tag`]: which key is tried first goes by the canonical order.
+    pub(super) fn with_a_late_key(name: &str) -> Self {
+        let high = |zone: &Self| zone.dnskey.public_key().public_bytes()[0] >= 0x80;
+        let mut zones = std::iter::repeat_with(|| Self::new(name));
+        zones.find(high).unwrap()
+    }
+
     pub(super) fn with_ed25519(name: &str) -> Self {
         let pkcs8 = Ed25519SigningKey::generate_pkcs8().unwrap();
         let key = Ed25519SigningKey::from_pkcs8(&pkcs8).unwrap();
@@ -105,15 +113,22 @@ impl Zone {
         Record::from_rdata(self.name.clone(), TTL, rdata)
     }
 
-    /// So many other keys with the tag of this zone's own: the tag is a sum of pairs of bytes, and
-    /// does not mind their order.
+    /// So many other keys that have the tag of this zone's own, and come before it in the canonical
+    /// order: the tag is a sum of pairs of bytes, and does not mind their order.
     pub(super) fn keys_with_the_same_tag(&self, count: usize) -> Vec<Record> {
-        let public = self.dnskey.public_key().public_bytes();
-        let keys = (1..=count).map(|number| {
-            let mut pairs: Vec<&[u8]> = public.chunks(2).collect();
-            let (one, other) = (number % pairs.len(), number / pairs.len());
-            pairs.rotate_left(1 + one);
-            pairs.swap(0, 1 + other % 8);
+        let own = self.dnskey.public_key().public_bytes();
+        let mut sorted: Vec<&[u8]> = own.chunks(2).collect();
+        sorted.sort_unstable();
+        assert!(
+            sorted[0] < &own[..2],
+            "no other order comes before this key"
+        );
+        let keys = (0..count).map(|number| {
+            let mut pairs = sorted.clone();
+            let rest = &mut pairs[1..];
+            let (one, other) = (number % rest.len(), number / rest.len());
+            rest.rotate_left(one);
+            rest.swap(0, 1 + other);
             let public = PublicKeyBuf::new(pairs.concat(), Algorithm::ECDSAP256SHA256);
             let key = DNSKEY::with_flags(257, public);
             let rdata = RData::DNSSEC(DNSSECRData::DNSKEY(key));
