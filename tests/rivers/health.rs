@@ -162,14 +162,13 @@ async fn probes_leave_no_handshake_errors_at_an_api_server() {
     })
     .await;
     sleep(PROBING * scale()).await;
-    assert!(
-        rivers
-            .admin
-            .metric("rivers_probe_duration_seconds_count", &[])
-            .await
-            >= 5.0
-    );
+    let probes = rivers
+        .admin
+        .metric("rivers_probe_duration_seconds_count", &[])
+        .await;
+    assert!(probes >= 5.0, "{probes}");
     let after = handshake_errors(&kube).await;
+    println!("{probes} probes, handshake errors: {before} before, {after} after");
     assert!((after - before).abs() < 0.5, "{before} became {after}");
 
     // It does count: a bare connect is what probes must not be.
