@@ -21,10 +21,10 @@ use tokio::time::timeout;
 use crate::scene::{PATIENCE, Rivers, admin, exchange, listen, named_echo, state_dir};
 
 /// A cluster's slices, and who changes them.
-struct Slices(Api<EndpointSlice>);
+pub(crate) struct Slices(Api<EndpointSlice>);
 
 impl Slices {
-    fn of(cluster: &Cluster) -> Self {
+    pub(crate) fn of(cluster: &Cluster) -> Self {
         Self(Api::default_namespaced(cluster.client(0)))
     }
 
@@ -54,7 +54,7 @@ impl Slices {
     }
 
     /// The slice of the name that API servers give theirs.
-    async fn name(&self, addresses: &[SocketAddr]) {
+    pub(crate) async fn name(&self, addresses: &[SocketAddr]) {
         let addresses: Vec<_> = addresses
             .iter()
             .map(|address| address.ip().to_string())
@@ -108,7 +108,7 @@ async fn knows_within_a_second(
     assert!(took < Duration::from_secs(1), "{upstream}: {took:?}");
 }
 
-async fn watching(rivers: &Rivers) {
+pub(crate) async fn watching(rivers: &Rivers) {
     wait::until("the watch", PATIENCE, async || {
         let watching = rivers.admin.metric("rivers_discovery_watching", &[]).await;
         if watching > 0.5 {

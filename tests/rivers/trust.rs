@@ -1,13 +1,16 @@
 //! With a CA given, not one byte of a client goes to a server whose certificate has not been verified.
 
 use std::fs;
+use std::net::SocketAddr;
 
+use tests::kubernetes::Cluster;
 use tests::pki::Pki;
 use tests::place::Place;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::discovery::{Slices, watching};
 use crate::scene::{PATIENCE, Rivers, exchange};
 use crate::tls::Server;
 
@@ -100,6 +103,76 @@ async fn a_ca_bundle_that_changes_on_disk_is_in_force_without_a_restart() {
     replace(&bundle, &both[1]);
     exchange(&mut client).await.unwrap();
     assert_eq!(recorder.clients(), clients + 1);
+}
+
+#[tokio::test]
+async fn bad_certificates_get_no_client_byte_when_a_slice_or_the_cache_names_them() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let Some(mut cluster) = Cluster::builder(&place).start().await else {
+        return;
+    };
+    let seed = cluster.api_servers[0].address();
+    let bad = [3, 4].map(|node| place.socket_address(node, 6443));
+    let other_pki = Pki::new(&place.folder().join("other"));
+    let of_another = other_pki.server("another", &[], &[bad[0].ip()]);
+    let expired = cluster.pki.expired_server("expired", &[bad[1].ip()]);
+    let servers = [
+        Server::start(bad[0], &of_another).await,
+        Server::start(bad[1], &expired).await,
+    ];
+    let clients = || servers.each_ref().map(Server::clients);
+    // They do notice clients.
+    for address in bad {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        exchange(&mut client).await.unwrap();
+    }
+    assert_eq!(clients(), [1, 1]);
+
+    Slices::of(&cluster).name(&[seed, bad[0], bad[1]]).await;
+    let kubeconfig = cluster.kubeconfig("https://192.0.2.1:6443");
+    let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+    let ca_file = format!("--ca-file={}", cluster.pki.ca_file().display());
+    let flags = [kubeconfig.as_str(), ca_file.as_str(), "--dial-timeout=1s"];
+    let mut rivers = Rivers::start(&place, &[seed], &flags).await;
+    watching(&rivers).await;
+    are_known_as_bad(&rivers, bad).await;
+    for _ in 0..30 {
+        speak(&rivers).await;
+    }
+    // Not even when nobody else is there.
+    cluster.api_servers[0].peer.kill();
+    rivers.believes(seed, "down").await;
+    speak(&rivers).await;
+    assert!(rivers.peer.stop().await.success());
+
+    // The next run knows them from the cache alone, and has a client before it has probed anybody.
+    let rivers = Rivers::start(&place, &[seed], &flags).await;
+    speak(&rivers).await;
+    are_known_as_bad(&rivers, bad).await;
+    speak(&rivers).await;
+    assert_eq!(clients(), [1, 1]);
+}
+
+/// Waits until rivers has said what is wrong with the one of another CA and with the expired one.
+async fn are_known_as_bad(rivers: &Rivers, [another, expired]: [SocketAddr; 2]) {
+    assert!(rivers.knows(another).await && rivers.knows(expired).await);
+    let unknown = "certificate signed by unknown authority";
+    rivers.peer.says(unknown).await;
+    rivers.peer.says("certificate has expired").await;
+}
+
+/// A client that says a word and waits for its end.
+async fn speak(rivers: &Rivers) {
+    // The reset may be there before the connect is over.
+    if let Ok(mut client) = TcpStream::connect(rivers.listen).await {
+        // Two lines that end a request, so that an API server answers and closes.
+        let _ = client.write_all(b"word\r\n\r\n").await;
+        let mut answer = Vec::new();
+        let ended = timeout(PATIENCE, client.read_to_end(&mut answer)).await;
+        let _ = ended.expect("an end in time");
+    }
 }
 
 /// As Kubernetes and careful people replace a file: whole, or not at all.
