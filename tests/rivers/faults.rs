@@ -1,6 +1,7 @@
 //! Servers that refuse, swallow, vanish and come back.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tests::place::Place;
@@ -104,4 +105,16 @@ pub(crate) async fn black_hole(address: SocketAddr) -> (TcpListener, Vec<TcpStre
         queued.push(stream.unwrap());
     }
     (listener, queued)
+}
+
+/// From now on the network swallows what is sent to this address and from it, to any connection's end. For a
+/// place of a namespace.
+pub(crate) fn swallow(address: SocketAddr) {
+    let (ip, port) = (address.ip(), address.port());
+    let rules = format!(
+        "table ip hole {{ chain input {{ type filter hook input priority 0; \
+         ip daddr {ip} tcp dport {port} drop; ip saddr {ip} tcp sport {port} drop; }}; }}"
+    );
+    let nft = Command::new("nft").arg(rules).output().unwrap();
+    assert!(nft.status.success(), "{nft:?}");
 }

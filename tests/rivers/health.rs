@@ -1,7 +1,5 @@
 //! Real API servers that hang, are slow, or shut down.
 
-use std::net::SocketAddr;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kube::Client as Kube;
@@ -15,7 +13,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::scene::{PATIENCE, Rivers, echo, exchange};
+use crate::faults::swallow;
+use crate::scene::{PATIENCE, Rivers, echo, exchange, scale};
 use crate::tls::Client;
 
 /// Three API servers, a rivers in front of them that believes in all, and clients that have been served.
@@ -276,20 +275,6 @@ async fn are_closed_as_dead(rivers: &Rivers, count: f64) {
         }
     })
     .await;
-}
-
-/// From now on the network swallows what is sent to this address.
-fn swallow(address: SocketAddr) {
-    let ip = address.ip();
-    let rules = format!(
-        "table ip hole {{ chain input {{ type filter hook input priority 0; ip daddr {ip} drop; }}; }}"
-    );
-    let nft = Command::new("nft").arg(rules).output().unwrap();
-    assert!(nft.status.success(), "{nft:?}");
-}
-
-fn scale() -> u32 {
-    std::env::var("TEST_SCALE").map_or(1, |scale| scale.parse().unwrap())
 }
 
 const CLIENTS: usize = 12;

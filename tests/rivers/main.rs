@@ -2,6 +2,7 @@
 
 mod admin;
 mod api_servers;
+mod bulk;
 mod command_line;
 mod discovery;
 mod encrypted;
@@ -9,8 +10,10 @@ mod etcd;
 mod families;
 mod faults;
 mod health;
+mod lease;
 mod limits;
 mod load;
+mod memory;
 mod rebalancing;
 mod relay;
 mod reload;

@@ -70,7 +70,17 @@ impl Cluster {
     /// When it is no URL.
     #[must_use]
     pub fn client_at(&self, url: &str) -> Client {
-        client(config(&self.pki, &self.admin, url))
+        self.client_of(&self.admin, url)
+    }
+
+    /// [`Self::client_at`], as another user.
+    ///
+    /// # Panics
+    ///
+    /// When it is no URL.
+    #[must_use]
+    pub fn client_of(&self, user: &Issued, url: &str) -> Client {
+        client(config(&self.pki, user, url))
     }
 
     /// Writes the admin's kubeconfig with this server URL.
