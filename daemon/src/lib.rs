@@ -12,7 +12,8 @@
 //! 4. [`admin`] serves `/metrics`, `/healthz` and `/readyz` from a thread of its
 //!    own, out of what [`readiness`] knows;
 //! 5. [`reload`] tells when the configuration is to be read again;
-//! 6. [`shutdown`] drains at the first signal and forces at the second.
+//! 6. [`state_file`] keeps what the next start should know;
+//! 7. [`shutdown`] drains at the first signal and forces at the second.
 //!
 //! It imports none of the programs and knows nothing of what they do.
 
@@ -26,3 +27,4 @@ pub mod metrics;
 pub mod readiness;
 pub mod reload;
 pub mod shutdown;
+pub mod state_file;

@@ -1,5 +1,12 @@
 //! The keys that are trusted without a proof, and the names below which nothing
 //! is validated. Where they nest, the closest to a name governs.
+//!
+//! [`rfc5011`] is how the keys of a zone change while nodedns runs, [`negative`]
+//! what a person switches off for a while, [`stored`] how both outlive a restart.
+
+pub(crate) mod negative;
+pub(crate) mod rfc5011;
+pub(crate) mod stored;
 
 use std::collections::{HashMap, HashSet};
 
@@ -55,14 +62,17 @@ pub(crate) enum Governing<'a> {
 impl Anchors {
     /// These keys, and nothing validated at and below the `negative` names
     /// (RFC 7646).
-    pub(crate) fn new(anchors: &[Anchor], negative: &[Name]) -> Self {
+    pub(crate) fn new<'a>(
+        anchors: &[Anchor],
+        negative: impl IntoIterator<Item = &'a Name>,
+    ) -> Self {
         let mut trusted: HashMap<Name, Vec<Trusted>> = HashMap::new();
         for Anchor { zone, trusted: key } in anchors {
             trusted.entry(zone.clone()).or_default().push(key.clone());
         }
         Self {
             trusted,
-            negative: negative.iter().cloned().collect(),
+            negative: negative.into_iter().cloned().collect(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! The composition root: builds every part once, starts and stops them.
 //!
-//! Threads: the main one waits for signals; each worker has one, with a runtime
+//! Threads: the main one waits for signals, follows the trust anchors and serves the control socket; each worker has one, with a runtime
 //! of its own; the admin endpoint has one.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -24,12 +25,15 @@ use tracing::{error, info, warn};
 use crate::answer::Answers;
 use crate::cache::Cache;
 use crate::check;
+use crate::cli::Folders;
 use crate::config::{Config, Mode, Zone};
+use crate::control_socket;
 use crate::listen::{self, Sockets};
 use crate::metrics::{CacheMetrics, Metrics};
 use crate::resolve::Resolver;
 use crate::resolve::route::Routes;
 use crate::serve::{Service, tcp, udp};
+use crate::trust::{Disk, Keeper, Orders};
 use crate::upstream::pool::Network;
 use crate::upstream::tls::Authorities;
 
@@ -38,7 +42,7 @@ use crate::upstream::tls::Authorities;
 /// # Errors
 /// Nobody can vouch for a server, an address cannot be listened on, a thread cannot be started, or a worker
 /// ended without being told to.
-pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
+pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failure> {
     let authorities = Authorities::load(config).map_err(Failure::usage)?;
     let registry = daemon::metrics::Metrics::install();
     let readiness = Readiness::new();
@@ -72,8 +76,14 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         metrics.clone(),
     ));
 
+    let keeper = Keeper::new(config, Disk::new(&folders.state_dir), Arc::clone(&resolver));
+
     let main = runtime().map_err(Failure::failed)?;
     main.block_on(async {
+        let mut beside = JoinSet::new();
+        let (orders, inbox) = Orders::new();
+        beside.spawn(keeper.run(inbox));
+        be_commanded(&folders.run_dir, orders.clone(), &mut beside);
         let shutdown = Shutdown::install()
             .context("cannot listen for signals")
             .map_err(Failure::failed)?;
@@ -113,6 +123,21 @@ pub(crate) fn check(config: &Config) -> Result<ExitCode, Failure> {
         &Network::new(authorities),
         &mut io::stdout().lock(),
     ))
+}
+
+/// Serves the control socket. Without one nobody can command this process, which
+/// serves its clients all the same.
+fn be_commanded(run_dir: &Path, orders: Orders, tasks: &mut JoinSet<()>) {
+    match control_socket::server::bind(run_dir) {
+        Ok(listener) => {
+            tasks.spawn(control_socket::server::serve(listener, orders));
+        }
+        Err(error) => warn!(
+            run_dir = %run_dir.display(),
+            %error,
+            "no control socket: commands cannot reach this process; --run-dir names a folder in which sockets can be made"
+        ),
+    }
 }
 
 /// Waits for the signal, then for the workers. Shows the cache meanwhile.

@@ -9,6 +9,7 @@ pub(crate) mod entry;
 pub(crate) mod key;
 mod store;
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,8 @@ use std::time::Instant;
 use entry::Entry;
 use key::Key;
 use store::Store;
+
+use crate::wire::name::Name;
 
 /// Shared by all workers.
 #[derive(Debug)]
@@ -65,6 +68,33 @@ impl Cache {
         }
     }
 
+    /// Forgets the answer under `key`.
+    pub(crate) fn remove(&self, key: &Key) {
+        let is_it = |kept: &[u8]| kept == key.as_bytes();
+        self.with_shard(key, |store| store.retain(|kept| !is_it(kept)));
+    }
+
+    /// Forgets all answers that have anything to do with names at or below one of
+    /// `tops`, and gives their number. Each is looked at without a lock: workers wait
+    /// for a list of them and for the removal only.
+    pub(crate) fn forget_within(&self, tops: &[Name]) -> usize {
+        let mut gone = 0;
+        for shard in &self.shards {
+            let lock = || shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = lock().all();
+            let touched: HashSet<Arc<[u8]>> = all
+                .into_iter()
+                .filter(|(_, entry)| entry.touches(tops))
+                .map(|(key, _)| key)
+                .collect();
+            if !touched.is_empty() {
+                gone += touched.len();
+                lock().retain(|key| !touched.contains(key));
+            }
+        }
+        gone
+    }
+
     /// How full it is.
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage {
@@ -95,8 +125,10 @@ const MAX_SHARDS: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::validate::Judged;
     use crate::wire::Rcode;
-    use crate::wire::name::Name;
+    use crate::wire::record::tests::{a, cname, response};
+    use crate::wire::response::Response;
     use entry::tests::failure;
     use std::time::Duration;
 
@@ -132,5 +164,35 @@ mod tests {
         assert!(usage.bytes <= 1 << 20, "{usage:?}");
         assert!(usage.bytes > 1 << 19, "{usage:?}");
         assert_eq!(usage.entries as u64 + usage.evicted, 20_000);
+    }
+
+    #[test]
+    fn what_leads_to_a_name_is_forgotten_with_it() {
+        let cache = Cache::new(1 << 20);
+        let now = Instant::now();
+        let name = |text| Name::from_text(text).unwrap();
+        let key = |text| Key::new(name(text).as_wire(), 1, false, false);
+        let limits = entry::Limits {
+            positive: Duration::from_secs(60),
+            negative: Duration::from_secs(60),
+        };
+        let alias = response(|message| {
+            message.add_answer(cname("www.example.", 60, "a.broken.test."));
+            message.add_answer(a("a.broken.test.", 60, 1));
+        });
+        let alias = Judged::unchecked(Response::parse(alias).unwrap());
+        let alias = Arc::new(Entry::of(alias, limits, now));
+        cache.insert(&key("www.example"), alias, now);
+        for text in ["broken.test", "x.broken.test", "test", "unbroken.test"] {
+            let entry = failure(&key(text), Rcode::SERVFAIL, 60, now);
+            cache.insert(&key(text), entry, now);
+        }
+        assert_eq!(cache.forget_within(&[name("broken.test")]), 3);
+        let is_known = |text| cache.get(&key(text), now).is_some();
+        assert!(is_known("test") && is_known("unbroken.test"));
+        assert!(!is_known("www.example") && !is_known("x.broken.test"));
+        cache.remove(&key("test"));
+        assert!(!is_known("test"));
+        assert_eq!(cache.usage().entries, 1);
     }
 }

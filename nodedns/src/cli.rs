@@ -1,10 +1,13 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use daemon::logging;
+use daemon::{duration, logging};
+
+use crate::config::Name;
 
 /// Node-local caching DNS resolver.
 ///
@@ -12,12 +15,14 @@ use daemon::logging;
 /// of the zones in its configuration for the rest: CoreDNS for the cluster's
 /// names, other resolvers for all others.
 ///
-/// Answers are not validated (DNSSEC) yet, and names in no zone are refused.
+/// Answers are validated (DNSSEC) from the root's keys down; names in no zone are refused.
 #[derive(Debug, Parser)]
 #[command(name = "nodedns", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
     #[command(flatten)]
     pub(crate) log: Log,
     #[command(subcommand)]
@@ -32,11 +37,97 @@ pub(crate) enum Command {
     /// Exit code 0: each zone has a server that answers; 1: one has none; 2: the
     /// configuration is wrong, and the line and column say where.
     Check,
+    /// Names that the running nodedns does not validate for a while (RFC 7646).
+    ///
+    /// For a zone whose owner broke its signatures: its names resolve, unvalidated,
+    /// until he has mended them. Exit code 0: done; 1: nodedns does not run, or
+    /// refuses; 2: the command line is wrong.
+    NegativeAnchor {
+        #[command(subcommand)]
+        what: NegativeAnchor,
+        /// How to print what there is then.
+        #[arg(
+            short = 'o',
+            long = "output",
+            value_name = "FORM",
+            value_enum,
+            default_value_t,
+            global = true
+        )]
+        output: Form,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.
         shell: Shell,
     },
+}
+
+/// What to do with negative anchors.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NegativeAnchor {
+    /// Validate nothing at and below a name, for a time.
+    Add {
+        /// The name, as in `broken.example`.
+        #[arg(value_parser = Name::from_text)]
+        name: Name,
+        /// For how long: `1d`, `12h`, `90m`; a week at most.
+        #[arg(long = "for", value_name = "TIME", value_parser = lifetime)]
+        lifetime: Duration,
+        /// Why, for those who find it later.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Show all that were set by hand, and when each ends.
+    List,
+    /// Validate at and below a name again.
+    Remove {
+        /// The name.
+        #[arg(value_parser = Name::from_text)]
+        name: Name,
+    },
+}
+
+/// How something is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Form {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Whole days (`1d`), or as everywhere (`36h`).
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
+    match days {
+        Some(days) => Ok(DAY.saturating_mul(days)),
+        None => duration::parse(text).map_err(|error| error.to_string()),
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Where nodedns keeps what is its own.
+#[derive(Debug, Args)]
+pub(crate) struct Folders {
+    /// The folder of the socket over which commands reach the nodedns that runs.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "/run/nodedns",
+        global = true
+    )]
+    pub(crate) run_dir: PathBuf,
+    /// The folder of what outlives a restart: keys learned, negative trust anchors.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "/var/lib/nodedns",
+        global = true
+    )]
+    pub(crate) state_dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +183,7 @@ Examples:
 
   nodedns check --config nodedns.yml    is it right, and does everybody answer?
   nodedns --config nodedns.yml          serve, until SIGTERM
+  nodedns negative-anchor add broken.example --for 1d --reason \"ticket 4711\"
   dig @127.0.0.1 kubernetes.default.svc.cluster.local
   curl http://127.0.0.1:9253/metrics    what it does";
 
@@ -114,5 +206,32 @@ mod tests {
             let cli = Cli::try_parse_from(args).unwrap();
             assert_eq!(cli.config.path, PathBuf::from("f"));
         }
+    }
+
+    #[test]
+    fn a_negative_anchor_must_have_an_end_and_a_reason() {
+        let parse =
+            |line: &str| Cli::try_parse_from(line.split(' ')).map_err(|error| error.to_string());
+        let add = "nodedns negative-anchor add broken.example";
+        let cli = parse(&format!("{add} --for 2d --reason why -o json")).unwrap();
+        let Some(Command::NegativeAnchor { what, output }) = cli.command else {
+            panic!("{cli:?}")
+        };
+        assert_eq!(output, Form::Json);
+        assert!(
+            matches!(what, NegativeAnchor::Add { lifetime, .. } if lifetime == 2 * DAY),
+            "{what:?}"
+        );
+        for (rest, part) in [
+            ("--reason why", "--for <TIME>"),
+            ("--for 1d", "--reason <TEXT>"),
+            ("--for 1w --reason why", "unknown unit `w`"),
+            ("--for 1 --reason why", "has no unit"),
+        ] {
+            let error = parse(&format!("{add} {rest}")).unwrap_err();
+            assert!(error.contains(part), "{rest}: {error}");
+        }
+        let error = parse("nodedns negative-anchor remove a..b").unwrap_err();
+        assert!(error.contains("is not a domain name"), "{error}");
     }
 }

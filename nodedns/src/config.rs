@@ -98,6 +98,8 @@ pub struct Validation {
     pub mode: Mode,
     /// The keys that are trusted.
     pub anchors: Vec<Anchor>,
+    /// Whether the keys that take their place are found out (RFC 5011).
+    pub follow_rollovers: bool,
     /// Names at and below which nothing is validated.
     pub negative: Vec<Name>,
     /// What counts as signed.

@@ -23,7 +23,9 @@
 //! is an answer too: SERVFAIL with the reason (RFC 8914), kept for a second.
 //!
 //! [`app`] builds all of it, [`config`] says from what, [`metrics`] counts, and
-//! [`check`] tries a configuration out.
+//! [`check`] tries a configuration out. [`trust`] follows the keys of the trust
+//! anchors while all that goes on, and does what people say over the
+//! [`control_socket`].
 //!
 //! Modules stand in the order of the flow; each imports only those after it.
 
@@ -38,6 +40,11 @@
 mod app;
 mod check;
 mod cli;
+mod negative_anchor;
+
+mod control_socket;
+mod trust;
+
 mod serve;
 
 mod answer;
@@ -82,10 +89,18 @@ pub fn run(
         clap_complete::generate(shell, &mut Cli::command(), "nodedns", &mut io::stdout());
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(Command::NegativeAnchor { what, output }) = &cli.command {
+        return negative_anchor::run(
+            &cli.folders.run_dir,
+            what,
+            *output,
+            &mut io::stdout().lock(),
+        );
+    }
     let config = Config::load(&cli.config.path)?;
     if matches!(cli.command, Some(Command::Check)) {
         return app::check(&config);
     }
     daemon::logging::init(&cli.log.options()).map_err(Failure::usage)?;
-    app::run(&config)
+    app::run(&config, &cli.folders)
 }

@@ -8,13 +8,15 @@
 use std::time::Duration;
 
 use metrics::{
-    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
 };
 
+use crate::anchors::rfc5011::{State, Time, Tracked};
 use crate::config::Forward;
 use crate::validate::{VERDICTS, Verdict};
 use crate::wire::Rcode;
+use crate::wire::name::Name;
 use crate::wire::patch::Transport;
 
 /// The counters of the ways in, the answers and the cache.
@@ -150,6 +152,60 @@ impl CacheMetrics {
     }
 }
 
+/// What is trusted, and not validated by hand.
+#[derive(Clone)]
+pub(crate) struct TrustMetrics {
+    seen: Counter,
+    failed: Counter,
+    negative: Gauge,
+}
+
+impl TrustMetrics {
+    pub(crate) fn new() -> Self {
+        let queries = |outcome| counter!(ANCHOR_QUERIES, "outcome" => outcome);
+        Self {
+            seen: queries("seen"),
+            failed: queries("failed"),
+            negative: gauge!(NEGATIVE_ANCHORS),
+        }
+    }
+
+    /// The keys of a trust anchor were asked for.
+    pub(crate) fn query(&self, seen: bool) {
+        if seen { &self.seen } else { &self.failed }.increment(1);
+    }
+
+    /// So many names are not validated because somebody said so.
+    pub(crate) fn negative_anchors(&self, count: usize) {
+        self.negative.set(count as f64);
+    }
+
+    /// The keys of the trust anchor of `zone`, last seen at that time. Rare enough to look the series up.
+    pub(crate) fn point(&self, zone: &Name, keys: &[Tracked], last_seen: Time) {
+        let zone = zone.to_string();
+        let mut counts = [
+            ("pending", 0_u32),
+            ("valid", 0),
+            ("missing", 0),
+            ("revoked", 0),
+        ];
+        for key in keys {
+            let place = match key.state {
+                State::Pending { .. } => 0,
+                State::Valid => 1,
+                State::Missing => 2,
+                State::Revoked => 3,
+                State::Removed => continue,
+            };
+            counts[place].1 += 1;
+        }
+        for (state, count) in counts {
+            gauge!(ANCHOR_KEYS, "zone" => zone.clone(), "state" => state).set(count);
+        }
+        gauge!(ANCHOR_SEEN, "zone" => zone).set(last_seen as f64);
+    }
+}
+
 /// The metrics of one server that is asked.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerMetrics {
@@ -238,6 +294,23 @@ fn describe() {
         TRUST_QUESTIONS,
         "Questions to servers about the chain of trust"
     );
+    describe_gauge!(
+        ANCHOR_KEYS,
+        "Keys of zones with trust anchors, by state (RFC 5011)"
+    );
+    describe_gauge!(
+        ANCHOR_SEEN,
+        Unit::Seconds,
+        "When the keys of a trust anchor were last seen, signed by a trusted one, since 1970; 0: not since the start"
+    );
+    describe_counter!(
+        ANCHOR_QUERIES,
+        "Questions for the keys of trust anchors, by outcome"
+    );
+    describe_gauge!(
+        NEGATIVE_ANCHORS,
+        "Names that are not validated for a while, because somebody said so"
+    );
     describe_gauge!(TCP_CONNECTIONS, "TCP connections of clients");
     describe_counter!(TCP_REFUSED, "TCP connections closed at once: too many");
     describe_counter!(PANICS, "Tasks that ended in a panic: a bug each");
@@ -275,6 +348,10 @@ const TRUNCATED: &str = "nodedns_truncated_total";
 const UNANSWERED: &str = "nodedns_unanswered_total";
 const VALIDATIONS: &str = "nodedns_validations_total";
 const TRUST_QUESTIONS: &str = "nodedns_trust_questions_total";
+const ANCHOR_KEYS: &str = "nodedns_trust_anchor_keys";
+const ANCHOR_SEEN: &str = "nodedns_trust_anchor_seen_timestamp_seconds";
+const ANCHOR_QUERIES: &str = "nodedns_trust_anchor_queries_total";
+const NEGATIVE_ANCHORS: &str = "nodedns_negative_anchors";
 const TCP_CONNECTIONS: &str = "nodedns_tcp_connections";
 const TCP_REFUSED: &str = "nodedns_tcp_refused_total";
 const PANICS: &str = "nodedns_panics_total";

@@ -15,6 +15,7 @@ mod chase;
 mod coalesce;
 mod judge;
 pub(crate) mod route;
+mod trust_point;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +96,7 @@ impl Resolver {
     /// Asks, and keeps the answer.
     async fn find(&self, key: &Key, deadline: Instant) -> Arc<Entry> {
         let began = Instant::now();
+        let epoch = self.judge.validator().epoch();
         let entry = match self.chain(key, deadline).await {
             Ok((judged, limits)) => Entry::of(judged, limits, Instant::now().into_std()),
             Err(broken) => broken.entry(key),
@@ -107,9 +109,18 @@ impl Resolver {
             "asked"
         );
         let entry = Arc::new(entry);
-        self.cache
-            .insert(key, Arc::clone(&entry), Instant::now().into_std());
+        self.keep(key, &entry, epoch);
         entry
+    }
+
+    /// Keeps `entry`, unless other keys are trusted by now than when it was judged.
+    fn keep(&self, key: &Key, entry: &Arc<Entry>, epoch: u64) {
+        self.cache
+            .insert(key, Arc::clone(entry), Instant::now().into_std());
+        // Only now: what is changed later is forgotten later, too.
+        if self.judge.validator().epoch() != epoch {
+            self.cache.remove(key);
+        }
     }
 
     /// The answer from the zone of the name, and from every zone into which its
@@ -162,11 +173,11 @@ impl Resolver {
             // What is kept was followed to its end.
             return Ok((Judged::kept(kept, entry.is_secure()), None));
         }
+        let epoch = self.judge.validator().epoch();
         let (part, onward) = self.ask(zone, key, deadline, budget).await?;
         if onward.is_none() {
-            let now = Instant::now().into_std();
-            let entry = Entry::of(part.clone(), zone.limits, now);
-            self.cache.insert(key, Arc::new(entry), now);
+            let entry = Entry::of(part.clone(), zone.limits, Instant::now().into_std());
+            self.keep(key, &Arc::new(entry), epoch);
         }
         Ok((part, onward))
     }

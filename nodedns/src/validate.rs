@@ -25,6 +25,7 @@ mod nsec;
 mod nsec3;
 mod response;
 mod signature;
+mod trust_point;
 mod verdict;
 mod zones;
 
@@ -32,6 +33,8 @@ mod zones;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::anchors::Anchors;
@@ -54,7 +57,11 @@ pub(crate) use crate::validate::verdict::{Fault, FaultKind, Judged, VERDICTS, Ve
 /// Judges responses, and remembers what it learned of zones. Shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Validator {
-    anchors: Anchors,
+    /// Held to read while something is learned, so that nothing that was proved
+    /// from other anchors is noted after a change.
+    anchors: RwLock<Arc<Anchors>>,
+    /// Counts the changes.
+    epoch: AtomicU64,
     policy: Policy,
     zones: Zones,
 }
@@ -89,10 +96,26 @@ impl Validator {
     /// One that trusts `anchors`, and knows nothing yet.
     pub(crate) fn new(anchors: Anchors, policy: Policy) -> Self {
         Self {
-            anchors,
+            anchors: RwLock::new(Arc::new(anchors)),
+            epoch: AtomicU64::new(0),
             policy,
             zones: Zones::default(),
         }
+    }
+
+    /// Trusts `anchors` from now on, and forgets what it knows of the `changed` names
+    /// and all below them.
+    pub(crate) fn trust(&self, anchors: Anchors, changed: &[Name]) {
+        let mut held = self.anchors.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Arc::new(anchors);
+        self.zones.forget_within(changed);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Another number after each change of what is trusted: what was judged before
+    /// may be worth something else.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
     }
 
     /// Judges `response` as far as `scope` says, for a client that wants DNSSEC

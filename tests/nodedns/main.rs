@@ -12,5 +12,6 @@ mod process;
 mod replicas;
 mod resolvers;
 mod servers;
+mod trust;
 mod upstreams;
 mod validation;

@@ -22,7 +22,8 @@ pub fn run_dir(place: &Place) -> String {
     format!("--run-dir={}", place.folder().join("run").display())
 }
 
-/// `nodedns`, without arguments yet.
+/// `nodedns`, with folders of this place for what is its own, and without other arguments yet: what another
+/// test runs must not be found there.
 ///
 /// # Panics
 ///
@@ -30,7 +31,11 @@ pub fn run_dir(place: &Place) -> String {
 #[must_use]
 #[track_caller]
 pub fn nodedns(place: &Place) -> Launch {
-    Launch::new(place, "nodedns", &binaries::ours("nodedns"))
+    let folder = |name: &str| place.folder().join(name).display().to_string();
+    Launch::new(place, "nodedns", &binaries::ours("nodedns")).args([
+        format!("--run-dir={}", folder("run")),
+        format!("--state-dir={}", folder("state")),
+    ])
 }
 
 /// `control`, without arguments yet.

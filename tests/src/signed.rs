@@ -16,6 +16,7 @@ pub struct Signer {
     keygen: PathBuf,
     signzone: PathBuf,
     dsfromkey: PathBuf,
+    revoke: PathBuf,
     ldns_signzone: PathBuf,
 }
 
@@ -83,6 +84,7 @@ impl Signer {
             keygen: binaries::packaged("dnssec-keygen")?,
             signzone: binaries::packaged("dnssec-signzone")?,
             dsfromkey: binaries::packaged("dnssec-dsfromkey")?,
+            revoke: binaries::packaged("dnssec-revoke")?,
             ldns_signzone: binaries::packaged("ldns-signzone")?,
         })
     }
@@ -105,12 +107,28 @@ impl Signer {
                 .args(bits)
                 .arg(zone),
         );
+        self.read_key(&name)
+    }
+
+    fn read_key(&self, name: &str) -> Key {
         let text = self.read(&format!("{name}.key"));
         let record = text.lines().find(|line| !line.starts_with(';'));
         Key {
             record: record.expect("a key file has a record").to_owned(),
-            name,
+            name: name.to_owned(),
         }
+    }
+
+    /// The same key, revoked by its owner (RFC 5011 §2.1).
+    ///
+    /// # Panics
+    ///
+    /// When the tool fails.
+    #[must_use]
+    pub fn revoked(&self, key: &Key) -> Key {
+        let path = self.run(Command::new(&self.revoke).args(["-f", &key.name]));
+        let name = path.rsplit('/').next().expect("a text has a last part");
+        self.read_key(name)
     }
 
     /// The DS record of a key, with this digest (`SHA-256`), as a line for the parent's zone file.

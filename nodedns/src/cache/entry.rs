@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use crate::cache::key::Key;
 use crate::validate::Judged;
 use crate::wire::edns::ExtendedError;
+use crate::wire::name::{self, Expanded, Name};
+use crate::wire::order::is_within;
 use crate::wire::patch::{Kept, age_ttls};
 use crate::wire::record::Section;
 use crate::wire::response::Response;
@@ -142,6 +144,24 @@ impl Entry {
     /// Why there is no answer, or what else is to be said about it.
     pub(crate) fn error(&self) -> Option<&ExtendedError> {
         self.error.as_deref()
+    }
+
+    /// Whether its question, or any of its records, is about a name at or below one
+    /// of `tops`.
+    pub(crate) fn touches(&self, tops: &[Name]) -> bool {
+        let Some(response) = Response::parse(self.wire.to_vec()) else {
+            return false;
+        };
+        let (wire, layout) = (response.wire(), response.layout());
+        let touches = |name: &[u8]| tops.iter().any(|top| is_within(name, top.as_wire()));
+        let mut expanded = Expanded::new();
+        let mut owner_touches = |at| {
+            name::expand(wire, at, &mut expanded)
+                .is_some_and(|_| touches(&expanded.as_wire().to_ascii_lowercase()))
+        };
+        touches(&layout.name(wire).to_ascii_lowercase())
+            || layout.records.iter().any(|record| owner_touches(record.at))
+            || response.chain().iter().any(|name| touches(name))
     }
 
     /// The message, its TTLs aged, to be made part of another answer.

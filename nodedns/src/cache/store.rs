@@ -100,6 +100,33 @@ impl Store {
         self.make_room(now)
     }
 
+    /// Everything that is kept.
+    pub(super) fn all(&self) -> Vec<(Arc<[u8]>, Arc<Entry>)> {
+        let items = self.items.iter();
+        items
+            .map(|(key, item)| (Arc::clone(key), Arc::clone(&item.entry)))
+            .collect()
+    }
+
+    /// Keeps only what is under a key that `stays`.
+    pub(super) fn retain(&mut self, stays: impl Fn(&[u8]) -> bool) {
+        for queue in [&mut self.small, &mut self.main] {
+            queue.keys.retain(|key| stays(key));
+        }
+        self.items.retain(|key, item| {
+            let stays = stays(key);
+            if !stays {
+                let queue = if item.in_main {
+                    &mut self.main
+                } else {
+                    &mut self.small
+                };
+                queue.bytes -= item.cost;
+            }
+            stays
+        });
+    }
+
     /// Answers kept.
     pub(super) fn len(&self) -> usize {
         self.items.len()
@@ -294,7 +321,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_books_always_balance(steps in prop::collection::vec((0_u16..400, any::<bool>(), 0_u64..3), 0..2_000)) {
+        fn the_books_always_balance(
+            steps in prop::collection::vec((0_u16..400, any::<bool>(), 0_u64..3), 0..2_000),
+            kept in any::<u8>(),
+        ) {
             let mut fixture = Fixture::new();
             for (number, look, seconds) in steps {
                 if look {
@@ -303,6 +333,9 @@ mod tests {
                     fixture.insert(number, seconds);
                     fixture.now += Duration::from_millis(10);
                 }
+            }
+            if kept < 128 {
+                fixture.store.retain(|key| key[1] != kept);
             }
             let store = &fixture.store;
             prop_assert!(store.bytes() <= store.capacity);

@@ -64,13 +64,23 @@ pub struct File {
 }
 
 /// What is trusted without a proof.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrustAnchors {
     /// Files of DS and DNSKEY records. Where the anchors of two zones nest, the
     /// closest to a name governs. Default, and when empty: the root's keys of
     /// 2017 and 2024, which are built in.
     pub files: Vec<PathBuf>,
+    /// Whether the keys of these zones are followed as their owners replace them
+    /// (RFC 5011), as unbound does with `auto-trust-anchor-file`: a new key is
+    /// trusted once a trusted one has signed it for 30 days, a revoked one never
+    /// again. Default: `true`, for files as for what is built in: a file on a node
+    /// is forgotten, and a key that is replaced elsewhere would take the names of
+    /// its zone along. With `false` exactly the keys named here are trusted, as with
+    /// unbound's `trust-anchor-file`. Files are never written; what is learned is
+    /// kept in the state directory.
+    #[serde(skip_serializing_if = "is_true")]
+    pub follow_rollovers: bool,
     /// Names at and below which nothing is validated: zones whose signatures are
     /// broken, and private zones that the world does not know.
     #[serde(deserialize_with = "names", serialize_with = "as_texts")]
@@ -178,6 +188,7 @@ impl File {
             validation: config::Validation {
                 mode: self.validation,
                 anchors,
+                follow_rollovers: self.trust_anchors.follow_rollovers,
                 negative: self.trust_anchors.negative,
                 policy: Policy {
                     sha1: self.sha1_signatures,
@@ -300,6 +311,16 @@ impl Servers<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Default for TrustAnchors {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            follow_rollovers: true,
+            negative: Vec::new(),
+        }
     }
 }
 
@@ -463,6 +484,11 @@ const fn default_workers() -> usize {
     1
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_true(value: &bool) -> bool {
+    *value
+}
+
 const fn default_iterations() -> u16 {
     50
 }
@@ -585,6 +611,18 @@ cache: {size: 64MiB, max_ttl: 24h}
         );
         assert_eq!(config.validation.negative[0].to_string(), "broken.example.");
         assert_eq!(config.validation.mode, Mode::Log);
+        assert!(config.validation.follow_rollovers);
+    }
+
+    #[test]
+    fn rollovers_are_followed_unless_the_file_says_no() {
+        let follows = |yaml: &str| {
+            let zones = "zones: [{name: ., forward: [192.0.2.53]}]";
+            let config = check(&format!("{zones}\n{yaml}")).unwrap();
+            config.validation.follow_rollovers
+        };
+        assert!(follows(""));
+        assert!(!follows("trust_anchors: {follow_rollovers: false}"));
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Judge {
         }
     }
 
+    /// What it judges by.
+    pub(super) const fn validator(&self) -> &Validator {
+        &self.validator
+    }
+
     /// Judges `response`, which answers `key`, as far as `scope` says.
     ///
     /// # Errors
@@ -152,7 +157,7 @@ fn nowhere(key: &Key) -> ExtendedError {
 }
 
 /// Both clocks. Before 1970 no signature is valid.
-fn now() -> Moment {
+pub(super) fn now() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     Moment {
         wall: since.map_or(0, |since| since.as_secs() as u32),

@@ -8,9 +8,9 @@
 //! What is not known yet becomes a question, one at a time; what is asked and
 //! answered is learned for all.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use crate::anchors::{Governing, Trusted};
+use crate::anchors::{Anchors, Governing, Trusted};
 use crate::validate::budget::Budget;
 use crate::validate::classify::{Scope, classify};
 use crate::validate::denial::{Gap, Proofs, What};
@@ -44,7 +44,13 @@ pub(super) enum Located {
 impl Validator {
     /// Walks down from the anchor that governs `name` to the zone that has it.
     pub(super) fn locate(&self, name: &Name, moment: Moment) -> Located {
-        let (top, anchored) = match self.anchors.governing(name.as_wire()) {
+        let anchors = self.anchors.read().unwrap_or_else(PoisonError::into_inner);
+        let anchors = Arc::clone(&anchors);
+        self.locate_under(&anchors, name, moment)
+    }
+
+    fn locate_under(&self, anchors: &Anchors, name: &Name, moment: Moment) -> Located {
+        let (top, anchored) = match anchors.governing(name.as_wire()) {
             Governing::Keys(top, anchored) => (top, anchored),
             Governing::Negative(top) => {
                 return Located::Insecure(insecure(top, Unsigned::NegativeAnchor));
@@ -97,12 +103,13 @@ impl Validator {
         budget: &mut Budget,
     ) -> bool {
         let sets = RrSet::all(response);
+        let anchors = self.anchors.read().unwrap_or_else(PoisonError::into_inner);
         let learned = if need.rtype == rtype::DNSKEY {
-            self.trusted_for(&need.name, moment)
+            self.trusted_for(&anchors, &need.name, moment)
                 .map(|trusted| self.keys_of(&need.name, &trusted, &sets, moment, budget))
         } else {
             let above = parent(need.name.as_wire()).map(owned);
-            above.and_then(|above| match self.locate(&above, moment) {
+            above.and_then(|above| match self.locate_under(&anchors, &above, moment) {
                 Located::Zone(zone, keys) => {
                     let parent = Zone { name: zone, keys };
                     Some(self.cut_at(&need.name, &parent, &sets, response.rcode(), moment, budget))
@@ -121,18 +128,23 @@ impl Validator {
     }
 
     /// What is trusted for `zone`: what its parent signed, or an anchor.
-    fn trusted_for(&self, zone: &Name, moment: Moment) -> Option<Arc<[Trusted]>> {
+    fn trusted_for(
+        &self,
+        anchors: &Anchors,
+        zone: &Name,
+        moment: Moment,
+    ) -> Option<Arc<[Trusted]>> {
         if let Some(Cut::Signed(trusted)) = self.zones.get(zone.as_wire(), moment.instant) {
             return Some(trusted);
         }
-        match self.anchors.governing(zone.as_wire()) {
+        match anchors.governing(zone.as_wire()) {
             Governing::Keys(top, anchored) if top == zone.as_wire() => Some(anchored.into()),
             _ => None,
         }
     }
 
     /// The keys of `zone` (RFC 4035 §5.2): one that is trusted has to sign them all.
-    fn keys_of(
+    pub(super) fn keys_of(
         &self,
         zone: &Name,
         trusted: &[Trusted],
@@ -373,7 +385,7 @@ pub(super) fn owned(name: &[u8]) -> Name {
 }
 
 /// Keys of a zone, and digests of its parent, that are compared with each other.
-const MAX_KEYS: usize = 64;
+pub(super) const MAX_KEYS: usize = 64;
 const MAX_TRUSTED: usize = 16;
 /// Seconds for which a zone stays insecure whose keys are of no use.
 const UNUSABLE: u32 = 300;

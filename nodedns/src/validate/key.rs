@@ -6,6 +6,7 @@ use hickory_proto::dnssec::rdata::DNSKEY;
 use hickory_proto::dnssec::{Algorithm, DigestType, PublicKeyBuf, Verifier as _};
 
 use crate::anchors::Trusted;
+use crate::wire::name::Name;
 use crate::wire::{u16_at, u32_at};
 
 /// One DNSKEY record.
@@ -57,6 +58,24 @@ impl Key {
         self.flags & ZONE_KEY != 0 && self.flags & REVOKED == 0 && self.protocol == DNSSEC
     }
 
+    /// Whether it is one that a zone wants to be trusted for itself: a zone key with the
+    /// SEP bit (RFC 5011 §3), revoked or not.
+    pub(super) const fn is_entry_point(&self) -> bool {
+        self.flags & (ZONE_KEY | ENTRY_POINT) == ZONE_KEY | ENTRY_POINT && self.protocol == DNSSEC
+    }
+
+    /// Whether it is not to be trusted any more (RFC 5011 §2.1).
+    pub(super) const fn is_revoked(&self) -> bool {
+        self.flags & REVOKED != 0
+    }
+
+    /// The data of its record as it was before it was revoked.
+    pub(super) fn data_unrevoked(&self) -> Vec<u8> {
+        let mut data = self.data.clone();
+        data[..2].copy_from_slice(&(self.flags & !REVOKED).to_be_bytes());
+        data
+    }
+
     /// Whether `signature` was made by it over `signed`.
     pub(super) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify(signed, signature).is_ok()
@@ -95,6 +114,11 @@ impl Trusted {
             digest_type: data[3],
             digest: data[4..].to_vec(),
         })
+    }
+
+    /// Whether it means the key of `zone` with this data.
+    pub(crate) fn means(&self, zone: &Name, data: &[u8]) -> bool {
+        Key::of(data).is_some_and(|key| key.is(zone.as_wire(), self))
     }
 
     fn algorithm(&self) -> Option<u8> {
@@ -157,6 +181,7 @@ impl Policy {
 
 const ZONE_KEY: u16 = 0x0100;
 const REVOKED: u16 = 0x0080;
+const ENTRY_POINT: u16 = 0x0001;
 const DNSSEC: u8 = 3;
 const RSASHA1: u8 = 5;
 const RSASHA1_NSEC3_SHA1: u8 = 7;

@@ -54,24 +54,8 @@ fn check_one<'a>(
     now: u32,
     budget: &mut Budget,
 ) -> Result<Signed, FaultKind> {
-    let owner = set.owner.as_wire();
-    let labels = usize::from(signature.labels);
-    if labels > label_count(owner) {
-        return Err(FaultKind::Labels);
-    }
-    // Serial arithmetic (RFC 4034 §3.1.5): what is less than 68 years ahead is later.
-    if (signature.expiration.wrapping_sub(now) as i32) < 0 {
-        return Err(FaultKind::SignatureExpired);
-    }
-    if (now.wrapping_sub(signature.inception) as i32) < 0 {
-        return Err(FaultKind::SignatureNotYetValid);
-    }
-    let above = last_labels(owner, labels);
-    let signed_name = if labels < label_count(owner) {
-        wildcard(above).ok_or(FaultKind::Labels)?
-    } else {
-        set.owner.clone()
-    };
+    let (signed_name, expanded_from) = signed_name(set, signature)?;
+    in_time(signature, now)?;
     let mut fault = FaultKind::KeyUnknown;
     let mut signed = None;
     let fitting =
@@ -90,15 +74,74 @@ fn check_one<'a>(
                     .min(signature.ttl)
                     .min(signature.original_ttl)
                     .min(signature.expiration.wrapping_sub(now)),
-                expanded_from: (signed_name != set.owner)
-                    .then(|| Name::from_wire(above))
-                    .flatten(),
+                expanded_from,
             });
         }
         budget.failure();
         fault = FaultKind::Signature;
     }
     Err(fault)
+}
+
+/// The signature over `set`, at its own name, that `key` made in the name of `zone`: whatever the key's flags say,
+/// and with `now` only one that is in time.
+pub(super) fn made_by<'a>(
+    set: &'a RrSet,
+    zone: &Name,
+    key: &Key,
+    now: Option<u32>,
+    budget: &mut Budget,
+) -> Option<&'a Signature> {
+    let fits = |one: &&Signature| {
+        one.signer == *zone
+            && one.tag == key.tag
+            && one.algorithm == key.algorithm
+            && now.is_none_or(|now| in_time(one, now).is_ok())
+    };
+    let fitting = set.signatures.iter().filter(fits);
+    fitting.take(SIGNATURES_PER_SET).find(|signature| {
+        let Ok((name, None)) = signed_name(set, signature) else {
+            return false;
+        };
+        if budget.signature().is_err() {
+            return false;
+        }
+        let is_good = key.verifies(&signed_data(set, signature, &name), &signature.signature);
+        if !is_good {
+            budget.failure();
+        }
+        is_good
+    })
+}
+
+/// The name that was signed, and, when it is a wildcard's, the name above that.
+fn signed_name(set: &RrSet, signature: &Signature) -> Result<(Name, Option<Name>), FaultKind> {
+    let owner = set.owner.as_wire();
+    let labels = usize::from(signature.labels);
+    if labels > label_count(owner) {
+        return Err(FaultKind::Labels);
+    }
+    let above = last_labels(owner, labels);
+    let name = if labels < label_count(owner) {
+        wildcard(above).ok_or(FaultKind::Labels)?
+    } else {
+        set.owner.clone()
+    };
+    let expanded_from = (name != set.owner)
+        .then(|| Name::from_wire(above))
+        .flatten();
+    Ok((name, expanded_from))
+}
+
+/// Serial arithmetic (RFC 4034 §3.1.5): what is less than 68 years ahead is later.
+const fn in_time(signature: &Signature, now: u32) -> Result<(), FaultKind> {
+    if (signature.expiration.wrapping_sub(now) as i32) < 0 {
+        return Err(FaultKind::SignatureExpired);
+    }
+    if (now.wrapping_sub(signature.inception) as i32) < 0 {
+        return Err(FaultKind::SignatureNotYetValid);
+    }
+    Ok(())
 }
 
 /// What the signature is made over (RFC 4034 §3.1.8.1).

@@ -1,5 +1,6 @@
 //! Responses and what they are worth, without a network.
 
+mod trust_point;
 mod world;
 
 use std::time::Instant;

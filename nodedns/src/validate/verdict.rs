@@ -89,6 +89,17 @@ pub(crate) enum FaultKind {
     TooMuchWork,
 }
 
+impl FaultKind {
+    /// The fault of this kind in the records of that type at `name`.
+    pub(crate) fn of(self, name: &Name, rtype: u16) -> Fault {
+        Fault {
+            name: name.clone(),
+            rtype,
+            kind: self,
+        }
+    }
+}
+
 impl Fault {
     /// What the client is told (RFC 8914).
     pub(crate) fn extended_error(&self) -> ExtendedError {

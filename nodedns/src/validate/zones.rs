@@ -10,6 +10,7 @@ use crate::anchors::Trusted;
 use crate::validate::key::Key;
 use crate::validate::verdict::{Fault, Insecure};
 use crate::wire::name::Name;
+use crate::wire::order::is_within;
 
 /// What is known of a name.
 ///
@@ -83,6 +84,12 @@ impl Zones {
         by_name.insert(name.as_wire().into(), held);
     }
 
+    /// Forgets these names and all below them.
+    pub(super) fn forget_within(&self, tops: &[Name]) {
+        let is_within = |name: &[u8]| tops.iter().any(|top| is_within(name, top.as_wire()));
+        self.lock().retain(|name, _| !is_within(name));
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Held>> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,6 +132,18 @@ mod tests {
         };
         zones.insert(&name(1), Cut::Bogus(fault), 3_600, now);
         assert!(zones.get(name(1).as_wire(), now + BOGUS).is_none());
+    }
+
+    #[test]
+    fn it_is_forgotten_with_all_below_it() {
+        let (zones, now) = (Zones::default(), Instant::now());
+        let names = ["a", "www.a", "ba", "."].map(|text| Name::from_text(text).unwrap());
+        for name in &names {
+            zones.insert(name, INSIDE, 10, now);
+        }
+        zones.forget_within(&names[..1]);
+        let known = names.map(|name| zones.get(name.as_wire(), now).is_some());
+        assert_eq!(known, [false, false, true, true]);
     }
 
     #[test]

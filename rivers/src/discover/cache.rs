@@ -4,14 +4,12 @@
 //! that is damaged, too large or of another user is ignored, with one line in the log.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io,
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use rustix::{fs::OFlags, process::geteuid};
+use daemon::state_file::{self, StateError};
 use serde::{Deserialize, Serialize};
 
 use super::slice::{self, MAX_UPSTREAMS};
@@ -26,15 +24,9 @@ pub(crate) struct Cache {
 /// Why a file is no use.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// It cannot be read.
-    #[error("it cannot be read: {0}")]
-    Unreadable(#[from] io::Error),
-    /// Not a file, or of a user who is neither this one nor root, or one that others may write.
-    #[error("it is not a file of this user, which nobody else can write")]
-    Foreign,
-    /// Larger than any that rivers writes.
-    #[error("it is larger than {MAX_BYTES} bytes")]
-    TooLarge,
+    /// It cannot be read, or nobody who may would have written it so.
+    #[error(transparent)]
+    Unusable(#[from] StateError),
     /// No JSON, or not as rivers writes it.
     #[error("it is damaged: {0}")]
     Damaged(#[from] serde_json::Error),
@@ -46,7 +38,7 @@ pub enum CacheError {
     TooMany(usize),
     /// An address that no API server can be at.
     #[error("it names {0}, which cannot be the address of an API server")]
-    Unusable(SocketAddr),
+    NoServer(SocketAddr),
 }
 
 impl Cache {
@@ -67,23 +59,8 @@ impl Cache {
     /// # Errors
     /// The file is to be ignored.
     pub(crate) fn read(&self) -> Result<Option<Vec<Address>>, CacheError> {
-        let opened = OpenOptions::new()
-            .read(true)
-            // Not a link elsewhere, and no waiting for the other end of a pipe.
-            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-            .open(&self.path);
-        let file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
-        };
-        let metadata = file.metadata()?;
-        let owner_is_trusted = [0, geteuid().as_raw()].contains(&metadata.uid());
-        if !metadata.is_file() || !owner_is_trusted || metadata.mode() & 0o022 != 0 {
-            return Err(CacheError::Foreign);
-        }
-        let mut content = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut content)?;
-        parse(&content).map(Some)
+        let content = state_file::read(&self.path, MAX_BYTES)?;
+        content.map(|content| parse(&content)).transpose()
     }
 
     /// Keeps these: whole or not at all, also when the power fails.
@@ -96,26 +73,7 @@ impl Cache {
             version: VERSION,
             upstreams,
         })?;
-        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o750)
-            .create(folder)?;
-        let new = self.path.with_added_extension("new");
-        // Left behind by a crash, or put there by somebody: a new one is ours for sure.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .open(&new)?;
-        file.write_all(&content)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        File::open(folder)?.sync_all()
+        state_file::write(&self.path, &content)
     }
 }
 
@@ -133,7 +91,7 @@ struct Content {
 /// See [`CacheError`].
 pub fn parse(content: &[u8]) -> Result<Vec<Address>, CacheError> {
     if content.len() as u64 > MAX_BYTES {
-        return Err(CacheError::TooLarge);
+        return Err(StateError::TooLarge(MAX_BYTES).into());
     }
     let Content { version, upstreams } = serde_json::from_slice(content)?;
     if version != VERSION {
@@ -152,7 +110,7 @@ fn usable(text: String) -> Result<Address, CacheError> {
         .map_err(CacheError::Damaged)?;
     match slice::usable(socket.ip()) {
         Ok(ip) if socket.port() != 0 => Ok(SocketAddr::new(ip, socket.port()).into()),
-        _ => Err(CacheError::Unusable(socket)),
+        _ => Err(CacheError::NoServer(socket)),
     }
 }
 
@@ -173,7 +131,7 @@ const MAX_BYTES: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::fs;
 
     use proptest::prelude::*;
 
@@ -221,15 +179,6 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_behind_is_no_obstacle() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = cache(folder.path());
-        fs::write(cache.path().with_added_extension("new"), "half").unwrap();
-        cache.write(&addresses(&["10.9.0.2:6443"])).unwrap();
-        assert!(cache.read().unwrap().is_some());
-    }
-
-    #[test]
     fn a_damaged_file_is_refused_with_the_reason() {
         assert_eq!(
             said(b"{\"version\": 1, \"upstreams\": [\"10.9.0"),
@@ -258,21 +207,6 @@ mod tests {
             said(many.as_bytes()),
             "it names 65 upstreams; more than 64 are not taken"
         );
-    }
-
-    #[test]
-    fn what_others_can_write_and_what_is_no_file_is_foreign() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = cache(folder.path());
-        cache.write(&addresses(&["10.9.0.2:6443"])).unwrap();
-        fs::set_permissions(cache.path(), fs::Permissions::from_mode(0o666)).unwrap();
-        assert!(matches!(cache.read(), Err(CacheError::Foreign)));
-        fs::remove_file(cache.path()).unwrap();
-        fs::create_dir(cache.path()).unwrap();
-        assert!(matches!(cache.read(), Err(CacheError::Foreign)));
-        fs::remove_dir(cache.path()).unwrap();
-        symlink("/etc/passwd", cache.path()).unwrap();
-        assert!(matches!(cache.read(), Err(CacheError::Unreadable(_))));
     }
 
     proptest! {

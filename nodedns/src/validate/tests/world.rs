@@ -11,6 +11,7 @@ use hickory_proto::dnssec::{
 };
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name as HickoryName, RData, Record, RecordType};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::anchors::{Anchor, Anchors, Trusted};
 use crate::validate::budget::Budget;
@@ -30,6 +31,8 @@ pub(super) struct Zone {
     pub(super) name: HickoryName,
     pub(super) dnskey: DNSKEY,
     signer: DnssecSigner,
+    /// Its private key, if it is one of P-256.
+    pkcs8: Option<PrivatePkcs8KeyDer<'static>>,
 }
 
 /// What is changed about a signature before it is made.
@@ -45,7 +48,10 @@ impl Zone {
         let pkcs8 = EcdsaSigningKey::generate_pkcs8(algorithm).unwrap();
         let key = EcdsaSigningKey::from_pkcs8(&pkcs8, algorithm).unwrap();
         let public = key.to_public_key().unwrap();
-        Self::of(name, flags, public, Box::new(key))
+        Self {
+            pkcs8: Some(pkcs8),
+            ..Self::of(name, flags, public, Box::new(key))
+        }
     }
 
     /// A zone whose key is the last of those that are made from it, see
@@ -76,7 +82,18 @@ impl Zone {
             signer: DnssecSigner::new(dnskey.clone(), key, name.clone(), day),
             name,
             dnskey,
+            pkcs8: None,
         }
+    }
+
+    /// The same key with the REVOKE bit, which still signs (RFC 5011 §2.1).
+    pub(super) fn revoked(&self) -> Self {
+        let flags = self.dnskey.flags() | 128;
+        let pkcs8 = self.pkcs8.as_ref().expect("a key of P-256");
+        let algorithm = Algorithm::ECDSAP256SHA256;
+        let key = EcdsaSigningKey::from_pkcs8(pkcs8, algorithm).unwrap();
+        let public = key.to_public_key().unwrap();
+        Self::of(&self.name.to_ascii(), flags, public, Box::new(key))
     }
 
     /// The records with their signature.
@@ -307,6 +324,6 @@ pub(super) fn name(text: &str) -> HickoryName {
     HickoryName::from_ascii(text).unwrap()
 }
 
-fn parse(message: &Message) -> Response {
+pub(super) fn parse(message: &Message) -> Response {
     Response::parse(message.to_vec().unwrap()).unwrap()
 }

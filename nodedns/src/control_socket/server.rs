@@ -1,0 +1,144 @@
+//! The process's side: takes requests one line at a time, and hands each to whoever
+//! can carry it out. It runs beside the signals, off the data path.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use crate::anchors::stored::NegativeForm;
+use crate::control_socket::path;
+use crate::control_socket::protocol::{
+    MAX_REQUEST, NegativeAnchorsReply, Reply, Request, read_request,
+};
+use crate::trust::{Order, Orders};
+use crate::wire::name::Name;
+
+/// Listens in `run_dir`, which is made where there is none, in place of a process
+/// that did before. Nobody but this user can ever connect: the mode is set before
+/// the socket has a name.
+///
+/// # Errors
+/// The folder or the socket cannot be made.
+pub(crate) fn bind(run_dir: &Path) -> io::Result<UnixListener> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(run_dir)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    // A name of its own, then the known one: who connects meanwhile reaches the old process.
+    let path = path(run_dir);
+    let new = path.with_added_extension(process::id().to_string());
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    socket.bind(&SockAddr::unix(&new)?)?;
+    socket.listen(MAX_CONNECTIONS as i32)?;
+    fs::rename(&new, &path)?;
+    UnixListener::from_std(socket.into())
+}
+
+/// Serves until it is dropped.
+pub(crate) async fn serve(listener: UnixListener, orders: Orders) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        // It is never closed.
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let orders = orders.clone();
+                tokio::spawn(async move {
+                    match timeout(PATIENCE, exchange(stream, &orders)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => {
+                            debug!(%error, "a connection to the control socket broke off")
+                        }
+                        Err(_) => debug!("a connection to the control socket was too slow"),
+                    }
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept on the control socket; is the limit of open files too low?");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn exchange(stream: UnixStream, orders: &Orders) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut line = Vec::new();
+    (&mut stream)
+        .take(MAX_REQUEST as u64)
+        .read_until(b'\n', &mut line)
+        .await?;
+    if line.is_empty() {
+        return Ok(());
+    }
+    let reply = if line.last() == Some(&b'\n') {
+        match read_request(&line) {
+            Ok(request) => carry_out(request, orders).await,
+            Err(reply) => reply,
+        }
+    } else {
+        Reply::Error(format!(
+            "a request is one line, not longer than {MAX_REQUEST} bytes"
+        ))
+    };
+    let mut line = serde_json::to_vec(&reply)?;
+    line.push(b'\n');
+    let mut stream = stream.into_inner();
+    stream.write_all(&line).await?;
+    stream.shutdown().await
+}
+
+async fn carry_out(request: Request, orders: &Orders) -> Reply {
+    let order = match request {
+        Request::AddNegativeAnchor {
+            name,
+            seconds,
+            reason,
+        } => Name::from_text(&name).map(|name| Order::Add {
+            name,
+            lifetime: Duration::from_secs(seconds),
+            reason,
+        }),
+        Request::RemoveNegativeAnchor { name } => {
+            Name::from_text(&name).map(|name| Order::Remove { name })
+        }
+        Request::NegativeAnchors {} => Ok(Order::List),
+    };
+    let done = match order {
+        Ok(order) => orders.give(order).await,
+        Err(error) => Err(error.to_string()),
+    };
+    match done {
+        Ok(done) => Reply::NegativeAnchors(NegativeAnchorsReply {
+            anchors: done.anchors.iter().map(NegativeForm::of).collect(),
+            warning: done.warning,
+        }),
+        Err(error) => Reply::Error(error),
+    }
+}
+
+/// Commands come from people.
+const MAX_CONNECTIONS: usize = 8;
+/// For a whole exchange.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,63 @@
+//! The keys of the zones with trust anchors, asked for because their time has come
+//! and not because somebody asked (RFC 5011 §2.3); and what is trusted, changed.
+
+use tokio::time::Instant;
+
+use crate::anchors::rfc5011::Observation;
+use crate::anchors::{Anchors, Trusted};
+use crate::cache::key::Key;
+use crate::resolve::judge::now;
+use crate::resolve::{BUDGET, Resolver};
+use crate::validate::budget::Budget;
+use crate::wire::name::{Name, Text};
+use crate::wire::rtype;
+
+impl Resolver {
+    /// Asks the servers of `zone` for its keys, another one where the first says
+    /// nothing that a trusted key has signed; `configured` is as for
+    /// [`observe`](crate::validate::Validator::observe).
+    ///
+    /// # Errors
+    /// No server gives such keys; the sentence tells the last reason.
+    pub(crate) async fn observe(
+        &self,
+        zone: &Name,
+        configured: &[Trusted],
+    ) -> Result<Observation, String> {
+        let key = Key::new(zone.as_wire(), rtype::DNSKEY, true, true);
+        let servers = self
+            .routes
+            .zone_for(key.name(), key.rtype())
+            .map(|route| &route.upstream)
+            .ok_or_else(|| format!("{} is in no zone of this resolver", Text(key.name())))?;
+        let deadline = Instant::now() + BUDGET;
+        let mut disbelieved = None;
+        loop {
+            let answer = servers
+                .ask_others(&key, deadline, disbelieved.as_ref())
+                .await
+                .map_err(|failure| failure.extended_error().text)?;
+            let observed = self.judge.validator().observe(
+                zone,
+                configured,
+                &answer.response,
+                now(),
+                &mut Budget::new(),
+            );
+            match observed {
+                Ok(observation) => return Ok(observation),
+                Err(kind) if disbelieved.is_some() || !servers.has_others() => {
+                    return Err(kind.of(zone, rtype::DNSKEY).to_string());
+                }
+                Err(_) => disbelieved = Some(answer.server),
+            }
+        }
+    }
+
+    /// Trusts `anchors` from now on, and forgets every answer and every key that has
+    /// to do with the `changed` names. Gives the number of those answers.
+    pub(crate) fn trust(&self, anchors: Anchors, changed: &[Name]) -> usize {
+        self.judge.validator().trust(anchors, changed);
+        self.cache.forget_within(changed)
+    }
+}
