@@ -29,10 +29,11 @@ use crate::cli::Folders;
 use crate::config::{Config, Mode, Zone};
 use crate::control_socket;
 use crate::listen::{self, Sockets};
-use crate::metrics::{CacheMetrics, Metrics};
+use crate::metrics::{self, CacheMetrics, Metrics};
 use crate::resolve::Resolver;
 use crate::resolve::route::Routes;
 use crate::serve::{Service, tcp, udp};
+use crate::sys;
 use crate::trust::{Disk, Keeper, Orders};
 use crate::upstream::pool::Network;
 use crate::upstream::tls::Authorities;
@@ -148,6 +149,7 @@ async fn supervise(
     cache: &Cache,
 ) -> Result<ExitCode, Failure> {
     let shown = CacheMetrics::new();
+    let mut clock = Clock::default();
     let mut ticks = ticks();
     let signal = loop {
         tokio::select! {
@@ -155,7 +157,10 @@ async fn supervise(
             _ = workers.recv() => {
                 return Err(Failure::failed(anyhow!("a worker ended; the log says why")));
             }
-            _ = ticks.tick() => shown.set(cache.usage()),
+            _ = ticks.tick() => {
+                shown.set(cache.usage());
+                clock.look(readiness);
+            }
         }
     };
     readiness.drain();
@@ -174,6 +179,34 @@ async fn supervise(
         }
     }
 }
+
+/// What the kernel last said of this node's clock.
+#[derive(Default)]
+struct Clock(Option<bool>);
+
+impl Clock {
+    /// Tells people when that has changed; probes do not mind.
+    fn look(&mut self, readiness: &Readiness) {
+        let is_synchronized = sys::clock::is_synchronized();
+        if is_synchronized == self.0 {
+            return;
+        }
+        let before = std::mem::replace(&mut self.0, is_synchronized);
+        let Some(is_synchronized) = is_synchronized else {
+            return;
+        };
+        metrics::clock_synchronized(is_synchronized);
+        let remark = (!is_synchronized).then(|| CLOCK_ALONE.to_owned());
+        readiness.remark("clock", remark);
+        if !is_synchronized {
+            warn!("{CLOCK_ALONE}");
+        } else if before.is_some() {
+            info!("the kernel says that this node's clock is synchronised again");
+        }
+    }
+}
+
+const CLOCK_ALONE: &str = "the kernel says that nobody keeps this node's clock right, and signatures depend on it: does chrony or systemd-timesyncd run?";
 
 /// A worker before it runs.
 struct Worker {

@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     verdicts: [Counter; 4],
     /// Questions to servers about the chain of trust.
     pub(crate) trust_questions: Counter,
+    /// Whether the signatures of a trust anchor's zone are of another time than the clock's.
+    pub(crate) clock_off: Gauge,
     /// TCP connections of clients, open now.
     pub(crate) tcp_connections: Gauge,
     /// TCP connections closed at once, for too many were open.
@@ -82,6 +84,7 @@ impl Metrics {
             .map(|reason| counter!(UNANSWERED, "reason" => reason)),
             verdicts: VERDICTS.map(|verdict| counter!(VALIDATIONS, "verdict" => verdict)),
             trust_questions: counter!(TRUST_QUESTIONS),
+            clock_off: gauge!(CLOCK_OFF),
             tcp_connections: gauge!(TCP_CONNECTIONS),
             tcp_refused: counter!(TCP_REFUSED),
             panics: counter!(PANICS),
@@ -150,6 +153,11 @@ impl CacheMetrics {
         self.bytes.set(usage.bytes as f64);
         self.evictions.absolute(usage.evicted);
     }
+}
+
+/// What the kernel says of this node's clock.
+pub(crate) fn clock_synchronized(is_synchronized: bool) {
+    gauge!(CLOCK_SYNCHRONIZED).set(f64::from(u8::from(is_synchronized)));
 }
 
 /// What is trusted, and not validated by hand.
@@ -295,6 +303,14 @@ fn describe() {
         "Questions to servers about the chain of trust"
     );
     describe_gauge!(
+        CLOCK_OFF,
+        "1: the signatures of a trust anchor's zone are of another time than this node's clock"
+    );
+    describe_gauge!(
+        CLOCK_SYNCHRONIZED,
+        "0: the kernel says that nobody keeps this node's clock right"
+    );
+    describe_gauge!(
         ANCHOR_KEYS,
         "Keys of zones with trust anchors, by state (RFC 5011)"
     );
@@ -348,6 +364,8 @@ const TRUNCATED: &str = "nodedns_truncated_total";
 const UNANSWERED: &str = "nodedns_unanswered_total";
 const VALIDATIONS: &str = "nodedns_validations_total";
 const TRUST_QUESTIONS: &str = "nodedns_trust_questions_total";
+const CLOCK_OFF: &str = "nodedns_clock_off";
+const CLOCK_SYNCHRONIZED: &str = "nodedns_clock_synchronized";
 const ANCHOR_KEYS: &str = "nodedns_trust_anchor_keys";
 const ANCHOR_SEEN: &str = "nodedns_trust_anchor_seen_timestamp_seconds";
 const ANCHOR_QUERIES: &str = "nodedns_trust_anchor_queries_total";

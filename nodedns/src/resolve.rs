@@ -15,6 +15,7 @@ mod chase;
 mod coalesce;
 mod judge;
 pub(crate) mod route;
+mod sampled;
 mod trust_point;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The only unsafe code of nodedns: datagrams with the address at which they
-//! arrived, and the buffers in which they wait.
+//! arrived, and the buffers in which they wait; and what the kernel knows of the
+//! [`clock`].
 //!
 //! A node has many addresses, and a socket on all of them (`0.0.0.0`) would
 //! answer from the one that the route back prefers: a client that asked another
@@ -8,8 +9,10 @@
 
 #![expect(
     unsafe_code,
-    reason = "packet information, SO_RCVBUFFORCE and SO_MEMINFO have no safe interface in socket2 and rustix"
+    reason = "packet information, SO_RCVBUFFORCE, SO_MEMINFO and adjtimex have no safe interface in socket2 and rustix"
 )]
+
+pub(crate) mod clock;
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;

@@ -19,6 +19,7 @@
 pub(crate) mod budget;
 mod chain;
 mod classify;
+mod clock;
 mod denial;
 mod key;
 mod nsec;
@@ -50,6 +51,7 @@ use crate::wire::rtype;
 use crate::wire::select::select;
 
 pub(crate) use crate::validate::classify::Scope;
+pub(crate) use crate::validate::clock::Clock;
 pub use crate::validate::key::Policy;
 use crate::validate::verdict::Unsigned;
 pub(crate) use crate::validate::verdict::{Fault, FaultKind, Judged, VERDICTS, Verdict};
@@ -155,11 +157,7 @@ impl Validator {
                 Err(_) => Verdict::Bogus(fault(&name, asked, FaultKind::TooMuchWork)),
             },
         };
-        let records = match &verdict {
-            // Where that is only logged, the answer goes out as it came.
-            Verdict::Bogus(_) => everything(&sets),
-            _ => belonging(&sets, &kept),
-        };
+        let records = belonging(&sets, &kept);
         let wanted = |number: usize| {
             records.contains_key(&number)
                 && (dnssec_ok || !is_of_dnssec(layout.records[number].rtype, asked))
@@ -184,11 +182,6 @@ fn belonging(sets: &[RrSet], kept: &HashMap<usize, Option<u32>>) -> HashMap<usiz
         .collect()
 }
 
-fn everything(sets: &[RrSet]) -> HashMap<usize, Option<u32>> {
-    let records = sets.iter().flat_map(records_of);
-    records.map(|record| (record, None)).collect()
-}
-
 fn records_of(set: &RrSet) -> impl Iterator<Item = usize> {
     let signatures = set.signatures.iter().map(|signature| signature.record);
     set.records.iter().copied().chain(signatures)
@@ -209,6 +202,6 @@ fn with_ttls(response: Response, most: &HashMap<usize, Option<u32>>) -> Response
 }
 
 /// Whether only clients that set DO get this type (RFC 4035 §3.2.1).
-const fn is_of_dnssec(rtype: u16, asked: u16) -> bool {
+pub(crate) const fn is_of_dnssec(rtype: u16, asked: u16) -> bool {
     matches!(rtype, rtype::RRSIG | rtype::NSEC | rtype::NSEC3) && rtype != asked
 }

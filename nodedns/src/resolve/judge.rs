@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, timeout_at};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::anchors::Anchors;
+use crate::anchors::stored::time;
 use crate::cache::key::Key;
 use crate::config::{Config, Mode};
 use crate::metrics::Metrics;
 use crate::resolve::Broken;
 use crate::resolve::coalesce::{Flights, Seat};
 use crate::resolve::route::Routes;
+use crate::resolve::sampled::Sampled;
 use crate::validate::budget::Budget;
-use crate::validate::{Judged, Moment, Need, Scope, Step, Validator, Verdict};
+use crate::validate::{Clock, Judged, Moment, Need, Scope, Step, Validator, Verdict};
 use crate::wire::edns::{ErrorCode, ExtendedError};
 use crate::wire::name::Text;
 use crate::wire::response::Response;
@@ -26,6 +28,9 @@ pub(crate) struct Judge {
     validator: Validator,
     mode: Mode,
     questions: Flights<Result<(), ExtendedError>>,
+    /// Lines about what is bogus, and about the clock.
+    noticed: Sampled,
+    clock: Sampled,
     metrics: Metrics,
 }
 
@@ -38,6 +43,8 @@ impl Judge {
             validator: Validator::new(anchors, validation.policy),
             mode: validation.mode,
             questions: Flights::default(),
+            noticed: Sampled::every(Duration::from_secs(1)),
+            clock: Sampled::every(Duration::from_secs(600)),
             metrics,
         }
     }
@@ -50,7 +57,8 @@ impl Judge {
     /// Judges `response`, which answers `key`, as far as `scope` says.
     ///
     /// # Errors
-    /// It is bogus, or that cannot be found out in time.
+    /// It is bogus, or that cannot be found out in time; neither where verdicts are
+    /// only logged.
     pub(super) async fn judge(
         &self,
         response: Response,
@@ -60,28 +68,75 @@ impl Judge {
         deadline: Instant,
         budget: &mut Budget,
     ) -> Result<Judged, Broken> {
+        if self.mode == Mode::Log {
+            let soon = deadline.min(Instant::now() + LOG_PATIENCE);
+            let verdict = self
+                .verdict(&response, key, scope, routes, soon, budget)
+                .await;
+            self.note(key, verdict);
+            return Ok(Judged::as_it_came(response, key.dnssec_ok()));
+        }
+        let verdict = self.verdict(&response, key, scope, routes, deadline, budget);
+        match verdict.await? {
+            (Verdict::Bogus(fault), _) => Err(Broken::bogus(&fault)),
+            (_, judged) => Ok(judged),
+        }
+    }
+
+    async fn verdict(
+        &self,
+        response: &Response,
+        key: &Key,
+        scope: Scope,
+        routes: &Routes,
+        deadline: Instant,
+        budget: &mut Budget,
+    ) -> Result<(Verdict, Judged), Broken> {
         loop {
             let step = self
                 .validator
-                .judge(&response, scope, key.dnssec_ok(), now(), budget);
+                .judge(response, scope, key.dnssec_ok(), now(), budget);
             match step {
                 Step::Ask(need) => self.ask(&need, routes, deadline, budget).await?,
                 Step::Done(verdict, judged) => {
                     self.metrics.verdict(&verdict);
-                    return self.sentence(key, verdict, judged);
+                    return Ok((verdict, judged));
                 }
             }
         }
     }
 
-    fn sentence(&self, key: &Key, verdict: Verdict, judged: Judged) -> Result<Judged, Broken> {
-        match (verdict, self.mode) {
-            (Verdict::Bogus(fault), Mode::Enforce) => Err(Broken::bogus(&fault)),
-            (Verdict::Bogus(fault), Mode::Log) => {
-                warn!(question = %key, reason = %fault, "bogus, and answered all the same");
-                Ok(judged)
+    /// Writes down what enforcing would have refused.
+    fn note(&self, key: &Key, verdict: Result<(Verdict, Judged), Broken>) {
+        let reason = match verdict {
+            Ok((Verdict::Bogus(fault), _)) => fault.to_string(),
+            Err(broken) => broken.error.text,
+            Ok(_) => return,
+        };
+        if let Some(left_out) = self.noticed.take(Instant::now()) {
+            warn!(question = %key, reason, left_out, "bogus, and answered all the same");
+        }
+    }
+
+    /// Looks whether `response` shows that this node's clock is off.
+    pub(super) fn look_at_clock(&self, need: &Need, response: &Response, budget: &mut Budget) {
+        let now = now().wall;
+        match self.validator.clock(need, response, now, budget) {
+            None => {}
+            Some(Clock::Fits) => self.metrics.clock_off.set(0.0),
+            Some(Clock::Off { from, until }) => {
+                self.metrics.clock_off.set(1.0);
+                if self.clock.take(Instant::now()).is_some() {
+                    let [clock, from, until] = [now, from, until].map(|at| time(at.into()));
+                    error!(
+                        zone = %need.name,
+                        %clock,
+                        %from,
+                        %until,
+                        "the clock of this node does not fit the signatures of a trust anchor's zone, so what is signed does not resolve: set the clock (or servers give out old answers)"
+                    );
+                }
             }
-            _ => Ok(judged),
         }
     }
 
@@ -129,8 +184,10 @@ impl Judge {
             answer.map_err(|failure| failure.extended_error())
         };
         let first = ask(deadline, None).await?;
-        let mut learn =
-            |response: &Response, last| self.validator.learn(need, response, last, now(), budget);
+        let mut learn = |response: &Response, last| {
+            self.look_at_clock(need, response, budget);
+            self.validator.learn(need, response, last, now(), budget)
+        };
         if learn(&first.response, !zone.upstream.has_others()) {
             return Ok(());
         }
@@ -145,6 +202,9 @@ impl Judge {
 
 /// How long another server may take to contradict a bogus answer.
 pub(super) const SECOND_OPINION: Duration = Duration::from_secs(1);
+
+/// How long an answer waits for a verdict that changes nothing about it.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 fn late(key: &Key) -> ExtendedError {
     let text = format!("{key} was not answered in time");

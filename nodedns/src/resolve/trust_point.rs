@@ -8,6 +8,7 @@ use crate::anchors::{Anchors, Trusted};
 use crate::cache::key::Key;
 use crate::resolve::judge::now;
 use crate::resolve::{BUDGET, Resolver};
+use crate::validate::Need;
 use crate::validate::budget::Budget;
 use crate::wire::name::{Name, Text};
 use crate::wire::rtype;
@@ -37,6 +38,12 @@ impl Resolver {
                 .ask_others(&key, deadline, disbelieved.as_ref())
                 .await
                 .map_err(|failure| failure.extended_error().text)?;
+            let need = Need {
+                name: zone.clone(),
+                rtype: rtype::DNSKEY,
+            };
+            self.judge
+                .look_at_clock(&need, &answer.response, &mut Budget::new());
             let observed = self.judge.validator().observe(
                 zone,
                 configured,

@@ -9,7 +9,8 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, Record, RecordType};
 use proptest::prelude::*;
 
-use crate::validate::{Fault, FaultKind, Verdict};
+use crate::validate::budget::Budget;
+use crate::validate::{Clock, Fault, FaultKind, Need, Verdict};
 use crate::wire::name::Name;
 use crate::wire::record::tests::{a, cname};
 use world::{NOW, TTL, World, Zone, answer, denial, name};
@@ -131,6 +132,32 @@ fn a_clock_that_is_off_makes_everything_bogus() {
     let (mut world, _, example) = World::with_example();
     world.wall = 86_400;
     assert_bogus(&world.judge(&www(&example)), FaultKind::SignatureExpired);
+}
+
+/// What the keys of a zone, signed by `signer`, say of the clock at that time.
+fn clock(world: &World, zone: &Zone, signer: &Zone, at: u32) -> Option<Clock> {
+    let owner = zone.anchor().zone;
+    let records = signer.signed(vec![zone.key_record()]);
+    let message = answer(&owner.to_string(), RecordType::DNSKEY, records);
+    let need = Need {
+        name: owner,
+        rtype: crate::wire::rtype::DNSKEY,
+    };
+    let response = world::parse(&message);
+    let mut budget = Budget::new();
+    world.validator().clock(&need, &response, at, &mut budget)
+}
+
+#[test]
+fn only_keys_of_an_anchor_that_are_signed_rightly_tell_of_the_clock() {
+    let (world, root, example) = World::with_example();
+    let (from, until) = (NOW - 3_600, NOW + 3_600);
+    let off = Some(Clock::Off { from, until });
+    assert_eq!(clock(&world, &root, &root, NOW), Some(Clock::Fits));
+    assert_eq!(clock(&world, &root, &root, until + 1), off);
+    assert_eq!(clock(&world, &root, &root, from - 1), off);
+    assert_eq!(clock(&world, &root, &example, until + 1), None, "a forger");
+    assert_eq!(clock(&world, &example, &example, until + 1), None);
 }
 
 #[test]

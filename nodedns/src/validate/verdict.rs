@@ -4,9 +4,12 @@ use std::fmt;
 
 use hickory_proto::rr::RecordType;
 
+use crate::validate::is_of_dnssec;
 use crate::wire::edns::{ErrorCode, ExtendedError};
 use crate::wire::name::Name;
 use crate::wire::response::Response;
+use crate::wire::rtype;
+use crate::wire::select::select;
 
 /// What is known of a response (RFC 4035 §4.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,8 +219,24 @@ impl Judged {
         }
     }
 
-    /// A response of which `verdict` is what was found. What is bogus is taken
-    /// only where the operator had that logged instead of enforced.
+    /// A response to a question with DO where the operator has verdicts logged
+    /// instead of enforced: as it came, less the DNSSEC records that the client did
+    /// not ask for.
+    pub(crate) fn as_it_came(response: Response, dnssec_ok: bool) -> Self {
+        let (layout, asked) = (response.layout(), response.layout().rtype(response.wire()));
+        let wanted = |number: usize| {
+            let rtype = layout.records[number].rtype;
+            rtype != rtype::OPT && !is_of_dnssec(rtype, asked)
+        };
+        let without = if dnssec_ok {
+            None
+        } else {
+            select(&response, wanted)
+        };
+        Self::unchecked(without.unwrap_or(response))
+    }
+
+    /// A response of which `verdict` is what was found.
     pub(super) fn new(response: Response, verdict: &Verdict) -> Self {
         Self {
             response,
