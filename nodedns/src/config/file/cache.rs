@@ -1,0 +1,128 @@
+//! How much is kept, and for how long, as the file says it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use daemon::config_file::text;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Mistake, mistake};
+use crate::config;
+
+/// How much is kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// Memory for answers, 1MiB to 64GiB. Default: `64MiB`, some 200,000 names.
+    /// Too little costs hits, never correctness.
+    pub size: Size,
+    /// The longest that an answer is used, whatever its TTL says, 1s to 168h.
+    /// Default: `24h`.
+    #[serde(with = "daemon::duration::serde")]
+    pub max_ttl: Duration,
+    /// The longest that "no such name" is used, 1s to 24h. Default: `1h`. In
+    /// every zone but `.` it is 4 s at most: a Service that is made a moment
+    /// after somebody asked for it must be seen.
+    #[serde(with = "daemon::duration::serde")]
+    pub max_negative_ttl: Duration,
+}
+
+/// A number of bytes, written `64MiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub usize);
+
+impl Cache {
+    /// What nodedns runs on.
+    pub(super) const fn into_config(self) -> config::Cache {
+        config::Cache {
+            size: self.size.0,
+            max_ttl: self.max_ttl,
+            max_negative_ttl: self.max_negative_ttl,
+        }
+    }
+
+    /// Whether all of it is within its range.
+    pub(super) fn check(&self) -> Result<(), Mistake> {
+        for (field, value, most) in [
+            ("cache.max_ttl", self.max_ttl, WEEK),
+            ("cache.max_negative_ttl", self.max_negative_ttl, DAY),
+        ] {
+            if !(Duration::from_secs(1)..=most).contains(&value) {
+                let most = daemon::duration::format(most);
+                return Err(mistake(field, format!("must be from 1s to {most}")));
+            }
+        }
+        if !(Size(1 << 20)..=Size(64 << 30)).contains(&self.size) {
+            return Err(mistake("cache.size", "must be from 1MiB to 64GiB"));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            size: Size(64 << 20),
+            max_ttl: DAY,
+            max_negative_ttl: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// The largest binary unit that divides it: `64MiB`, `1000B`.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, bytes) = UNITS
+            .into_iter()
+            .find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes))
+            .unwrap_or(("B", 1));
+        write!(f, "{}{unit}", self.0 / bytes)
+    }
+}
+
+impl FromStr for Size {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        let error = || SizeError(text.to_owned());
+        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
+        let (number, unit) = text.split_at(digits);
+        let (_, bytes) = UNITS
+            .into_iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(error)?;
+        number
+            .parse::<usize>()
+            .ok()
+            .and_then(|number| number.checked_mul(bytes))
+            .map(Self)
+            .ok_or_else(error)
+    }
+}
+
+/// A text that is no size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a size; write a number and one of B, KiB, MiB, GiB, as in `64MiB`")]
+pub struct SizeError(String);
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer, str::parse)
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
+const UNITS: [(&str, usize); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
