@@ -237,7 +237,7 @@ struct Options {
     /// What to do once a new process has taken over; `wait` is for pods [default: exit]
     #[arg(long, value_enum, value_name = "WHAT")]
     when_replaced: Option<WhenReplaced>,
-    /// Address of /metrics, /healthz and /readyz, or `off` [default: 127.0.0.1:16480]
+    /// Address of the status page, /metrics, /healthz and /readyz, or `off` [default: 127.0.0.1:16480]
     #[arg(long, value_name = "ADDR|off")]
     admin: Option<AdminAddress>,
     /// Folder for what outlives the process: the upstreams that were found [default: /var/lib/rivers]

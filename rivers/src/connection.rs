@@ -13,7 +13,7 @@
 
 mod copy;
 mod dialling;
-mod hello;
+pub(crate) mod hello;
 mod leg;
 mod moving;
 mod pipes;

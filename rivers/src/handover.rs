@@ -22,6 +22,7 @@ mod bridge;
 mod frame;
 mod give;
 mod message;
+mod overheard;
 pub(crate) mod record;
 mod take;
 
@@ -40,6 +41,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 pub(crate) use self::{
     bridge::{Bridge, Request},
     give::{Owner, Released, serve},
+    overheard::overhear,
     take::{Offer, TakeError},
 };
 use crate::config::{handover::Generation, listen::ListenAddress};

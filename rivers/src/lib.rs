@@ -43,6 +43,8 @@ pub mod decide;
 pub mod dial;
 mod director;
 pub mod discover;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handover;
 mod in_force;
 pub mod kube_client;

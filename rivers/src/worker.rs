@@ -281,3 +281,20 @@ const BEAT: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(1);
 /// Commands that may wait; who gives them waits, too.
 const COMMANDS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_says_farewell_so_that_the_process_ends_and_is_started_again() {
+        let (sender, mut ended) = mpsc::channel(1);
+        let farewell = Farewell { number: 7, sender };
+        let worker = thread::spawn(move || {
+            let _farewell = farewell;
+            panic!("a fault that the test plays");
+        });
+        assert!(worker.join().is_err());
+        assert_eq!(ended.try_recv(), Ok(7));
+    }
+}

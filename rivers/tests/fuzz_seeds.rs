@@ -9,6 +9,7 @@ use std::{
 use rivers::{
     config::{Config, address::Address, listen::ListenAddress},
     discover::cache,
+    fuzzing,
 };
 
 /// The inputs of one target, each with its file.
@@ -71,4 +72,24 @@ fn configurations_can_be_run_or_are_refused_in_a_sentence() {
         }
     }
     assert!(taken > 0);
+}
+
+#[test]
+fn a_lone_client_hello_is_told_from_all_else() {
+    for (_, bytes) in seeds("client_hello") {
+        fuzzing::client_hello(&bytes);
+    }
+}
+
+#[test]
+fn what_is_said_in_a_hand_over_is_understood_or_refused() {
+    for (file, said) in seeds("hand_over") {
+        let understood = fuzzing::hand_over(&said);
+        let expected = match file.file_name().unwrap().to_str().unwrap() {
+            "whole" => 5,
+            "too_few_bytes" | "too_long" => 0,
+            _ => 1,
+        };
+        assert_eq!(understood, expected, "{file:?}");
+    }
 }

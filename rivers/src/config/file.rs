@@ -19,7 +19,8 @@ use super::{Admin, Mode, address::Address, listen::ListenAddress};
 pub struct File {
     /// Where clients connect to, and who serves them. At least one.
     pub listeners: Vec<Listener>,
-    /// Address of the admin endpoint (`/metrics`, `/healthz`, `/readyz`), or `off`.
+    /// Address of the admin endpoint (the status page, `/status.json`, `/explain`, `/metrics`, `/healthz`,
+    /// `/readyz`), or `off`.
     /// Default `127.0.0.1:16480`.
     #[serde(default)]
     pub admin: AdminAddress,

@@ -78,6 +78,38 @@ impl Case {
     }
 }
 
+#[test]
+fn a_fault_ends_the_connections_that_meet_it_and_the_worker_serves_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let case = Case::new(&[listener.local_addr().unwrap().into()]);
+    let mut worker = Alone::new(&case.shared, ID, &case.listener);
+    let broken = connect(worker.address);
+    worker.until_alive(1, LIMIT);
+    worker.break_all();
+    worker.until_alive(0, LIMIT);
+    // Its sockets are closed.
+    assert_eq!(read_to_end(&broken), b"");
+
+    let mut client = connect(worker.address);
+    client.write_all(b"word").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let server = thread::spawn(move || {
+        loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(LIMIT)).unwrap();
+            // The first one was the broken one's.
+            if read_to_end(&stream) == b"word" {
+                stream.write_all(b"answer").unwrap();
+                return;
+            }
+        }
+    });
+    let reason = worker.until_a_connection_ends(LIMIT, |_| {});
+    assert_eq!(reason, CloseReason::Finished(Side::Client));
+    assert_eq!(read_to_end(&client), b"answer");
+    server.join().unwrap();
+}
+
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();

@@ -58,6 +58,21 @@ impl Alone {
         }
     }
 
+    /// Turns the loop until so many connections live.
+    pub(crate) fn until_alive(&mut self, count: usize, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while self.event_loop.alive() != count {
+            assert!(Instant::now() < deadline, "{}", self.event_loop.alive());
+            let soon = Instant::now() + Duration::from_millis(20);
+            self.event_loop.turn(soon).unwrap();
+        }
+    }
+
+    /// Every connection that lives meets a fault in rivers.
+    pub(crate) fn break_all(&mut self) {
+        self.event_loop.break_all();
+    }
+
     pub(crate) fn close(&self) {
         self.tell(Command::Close);
     }

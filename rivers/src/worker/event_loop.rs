@@ -188,6 +188,20 @@ impl EventLoop {
         }
     }
 
+    /// Calls every connection with a fault.
+    #[cfg(test)]
+    pub(super) fn break_all(&mut self) {
+        for key in self.connections.keys() {
+            self.call(key, |_, _| panic!("a fault that the test plays"));
+        }
+    }
+
+    /// How many connections live.
+    #[cfg(test)]
+    pub(super) fn alive(&self) -> usize {
+        self.connections.iter().count()
+    }
+
     /// Why the last connection that ended did.
     #[cfg(test)]
     pub(super) const fn last_end(&self) -> Option<CloseReason> {
