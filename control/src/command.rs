@@ -12,7 +12,7 @@ use crate::client::Server;
 use crate::cluster::Cluster;
 use crate::observe::EtcdClient;
 use crate::resources::Resources;
-use crate::sync::Wish;
+use crate::wish::Wish;
 
 mod completions;
 mod demo;
@@ -20,7 +20,7 @@ mod init;
 mod plan;
 mod resource;
 mod run;
-pub(crate) mod status;
+mod status;
 mod sync;
 mod validate;
 

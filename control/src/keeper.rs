@@ -22,7 +22,8 @@ use crate::kind::Kinds;
 use crate::lease::{self, Election, Step};
 use crate::metrics;
 use crate::observe;
-use crate::sync::{Pen, SyncError, Wish, sync};
+use crate::sync::{Pen, SyncError, sync};
+use crate::wish::Wish;
 
 /// What runs, and how often.
 pub(crate) struct Keeper {

@@ -44,7 +44,9 @@ mod metrics;
 mod observe;
 mod output;
 mod record;
+mod status;
 mod sync;
+mod wish;
 
 /// Runs the program with its command line, the program's name first.
 ///

@@ -19,7 +19,7 @@ use crate::object::Key;
 use crate::observed::Observed;
 use crate::plan::{Plan, inventory};
 use crate::resources::Resources;
-use crate::sync::Wish;
+use crate::wish::Wish;
 
 mod health;
 mod objects;

@@ -14,7 +14,8 @@ use crate::kind::Kind;
 use crate::object::{Key, Object};
 use crate::observed::Observed;
 
-pub use diff::{Change, FieldPath, Step};
+pub use diff::Change;
+pub use field_path::{FieldPath, Step};
 pub use node::NodePatch;
 pub use operation::{Action, Left, Operation};
 pub use reason::Reason;
@@ -22,6 +23,7 @@ pub use secret::shown;
 
 mod dependency;
 mod diff;
+mod field_path;
 mod hold;
 pub mod inventory;
 mod node;

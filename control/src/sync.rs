@@ -7,24 +7,13 @@
 
 use crate::apply::{self, End, Outcome, Report};
 use crate::client::{RequestError, Server};
-use crate::cluster::Cluster;
 use crate::desired::{Note, desired};
 use crate::object::Key;
-use crate::observe::{self, EtcdClient};
+use crate::observe;
 use crate::observed::Observed;
-use crate::plan::{Limits, Operation, Plan, Reason, plan};
+use crate::plan::{Operation, Plan, Reason, plan};
 use crate::record;
-use crate::resources::Resources;
-
-/// What a person asks for, in files and flags.
-#[derive(Debug)]
-pub(crate) struct Wish {
-    pub(crate) cluster: Cluster,
-    pub(crate) resources: Option<Resources>,
-    pub(crate) limits: Limits,
-    /// How etcd is asked for its health, if it can be.
-    pub(crate) etcd: Option<EtcdClient>,
-}
+use crate::wish::Wish;
 
 /// Who writes, and whether they still may.
 pub(crate) struct Pen<'a> {

@@ -20,7 +20,6 @@ mod pipes;
 mod quiet;
 mod serving;
 mod telling;
-mod tried;
 
 use std::{
     io, mem,
@@ -40,7 +39,6 @@ pub(crate) use self::{
     leg::tune,
     serving::Serving,
     telling::{Live, canonical},
-    tried::Tried,
 };
 use self::{
     copy::{Direction, Flow},
@@ -55,6 +53,7 @@ use crate::{
     decide::{Choice, Entered, Event, Snapshot},
     metrics::Active,
     recent::{Ended, Recent},
+    tried::Tried,
     worker::{
         slots::Slot,
         timers::{Alarm, Timers},

@@ -57,6 +57,7 @@ mod published;
 mod recent;
 mod status;
 mod succession;
+mod tried;
 mod worker;
 
 use std::{ffi::OsString, process::ExitCode};

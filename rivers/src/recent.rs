@@ -11,9 +11,9 @@ use std::{
 
 use crate::{
     close::CloseReason,
-    connection::Tried,
     decide::{Choice, ListenerId},
     metrics::Attempt,
+    tried::Tried,
 };
 
 /// One attempt to connect, after its end.

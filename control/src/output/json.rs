@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use crate::apply::{End, Report};
 use crate::cluster::Cluster;
-use crate::command::status::Status;
 use crate::desired::Note;
 use crate::object::Key;
 use crate::plan::{Left, Plan, Reason};
 use crate::record::Record;
 use crate::resources::Resources;
+use crate::status::Status;
 
 /// `control validate -o json`.
 pub(crate) fn cluster(cluster: &Cluster, resources: Option<&Resources>) -> String {

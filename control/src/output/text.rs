@@ -10,10 +10,10 @@ use super::fields::before_and_after;
 use super::printable;
 use crate::apply::{End, Outcome, Report};
 use crate::cluster::Cluster;
-use crate::command::status::Status;
 use crate::desired::Note;
 use crate::plan::{Action, Left, Operation, Plan, Reason};
 use crate::resources::{Resource, Resources};
+use crate::status::Status;
 
 /// `control validate`.
 pub(crate) fn cluster(path: &Path, cluster: &Cluster, resources: Option<&Resources>) -> String {

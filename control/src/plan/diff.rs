@@ -6,11 +6,9 @@
 //! treats them. What is written otherwise and means the same (`1000m` and `1`) is no
 //! difference where `quantity` knows it; the rest is found out by a dry run.
 
-use std::fmt;
-use std::sync::LazyLock;
-
 use serde_json::{Map, Value};
 
+use super::field_path::{FieldPath, Step, default_of, find_item};
 use super::quantity;
 use super::shape::Shape;
 
@@ -25,96 +23,6 @@ pub struct Change {
     pub desired: Option<Value>,
 }
 
-/// The way to a field from the root of its object.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct FieldPath(pub Vec<Step>);
-
-/// One step on that way.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// A key of a map.
-    Field(String),
-    /// The item of a keyed list whose keys have these values.
-    Item(Map<String, Value>),
-}
-
-impl FieldPath {
-    /// The path of keys.
-    #[must_use]
-    pub fn of(fields: &[&str]) -> Self {
-        Self(fields.iter().map(|&f| Step::Field(f.to_owned())).collect())
-    }
-
-    pub(super) fn child(&self, step: Step) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(step);
-        Self(steps)
-    }
-
-    #[cfg(test)]
-    pub(super) fn field(&self, name: &str) -> Self {
-        self.child(Step::Field(name.to_owned()))
-    }
-
-    /// What stands there in `object`.
-    pub(super) fn find<'a>(&self, object: &'a Value) -> Option<&'a Value> {
-        self.0.iter().try_fold(object, |place, step| match step {
-            Step::Field(name) => place.get(name),
-            Step::Item(keys) => find_item(place.as_array()?, keys),
-        })
-    }
-
-    /// Takes what stands there out of `object`.
-    pub(super) fn remove(&self, object: &mut Value) {
-        let Some((last, way)) = self.0.split_last() else {
-            return;
-        };
-        let mut place = object;
-        for step in way {
-            let below = match (step, place) {
-                (Step::Field(name), Value::Object(map)) => map.get_mut(name),
-                (Step::Item(keys), Value::Array(list)) => {
-                    list.iter_mut().find(|item| has_keys(item, keys))
-                }
-                _ => None,
-            };
-            let Some(below) = below else { return };
-            place = below;
-        }
-        match (last, place) {
-            (Step::Field(name), Value::Object(map)) => {
-                map.remove(name);
-            }
-            (Step::Item(keys), Value::Array(list)) => list.retain(|item| !has_keys(item, keys)),
-            _ => {}
-        }
-    }
-}
-
-impl fmt::Display for FieldPath {
-    /// As `metadata.annotations[example.com/a]` or `spec.ports[port=53,protocol=UDP].name`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, step) in self.0.iter().enumerate() {
-            match step {
-                Step::Field(name) if name.contains(['.', '/']) => write!(f, "[{name}]")?,
-                Step::Field(name) if index == 0 => f.write_str(name)?,
-                Step::Field(name) => write!(f, ".{name}")?,
-                Step::Item(keys) => {
-                    let pairs: Vec<_> = keys
-                        .iter()
-                        .map(|(key, value)| match value {
-                            Value::String(text) => format!("{key}={text}"),
-                            other => format!("{key}={other}"),
-                        })
-                        .collect();
-                    write!(f, "[{}]", pairs.join(","))?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 /// The fields of `desired` that `live` does not have, or has otherwise.
 pub(super) fn differences(desired: &Value, live: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -124,18 +32,6 @@ pub(super) fn differences(desired: &Value, live: &Value) -> Vec<Change> {
     };
     compare(&at, desired, Some(live), &mut changes);
     changes
-}
-
-/// The item of `list` that has every one of `keys`.
-pub(super) fn find_item<'a>(list: &'a [Value], keys: &Map<String, Value>) -> Option<&'a Value> {
-    list.iter().find(|item| has_keys(item, keys))
-}
-
-fn has_keys(item: &Value, keys: &Map<String, Value>) -> bool {
-    keys.iter().all(|(key, value)| {
-        item.get(key)
-            .map_or_else(|| default_of(key) == Some(value), |found| found == value)
-    })
 }
 
 /// A place in both objects, and what is known of its shape.
@@ -225,12 +121,6 @@ fn item_key(item: &Value, keys: &[String]) -> Map<String, Value> {
             Some((key.clone(), value.clone()))
         })
         .collect()
-}
-
-/// The value that a key of a list's items has when it is left out.
-fn default_of(key: &str) -> Option<&'static Value> {
-    static TCP: LazyLock<Value> = LazyLock::new(|| Value::from("TCP"));
-    (key == "protocol").then_some(&*TCP)
 }
 
 /// Fields that the server fills in within a list or map that is one value.
@@ -328,21 +218,6 @@ mod tests {
             {"port": 53, "protocol": "TCP", "name": "x"},
         ]}});
         assert!(differences(&desired, &live).is_empty());
-    }
-
-    #[test]
-    fn a_field_is_taken_out_by_its_path() {
-        let mut object = json!({"spec": {"ports": [{"port": 1, "a": 2}, {"port": 2, "a": 2}]}});
-        let keys = json!({"port": 2}).as_object().unwrap().clone();
-        let item = FieldPath::of(&["spec", "ports"]).child(Step::Item(keys));
-        item.field("a").remove(&mut object);
-        assert_eq!(
-            object["spec"]["ports"],
-            json!([{"port": 1, "a": 2}, {"port": 2}])
-        );
-        item.remove(&mut object);
-        assert_eq!(object["spec"]["ports"], json!([{"port": 1, "a": 2}]));
-        FieldPath::of(&["no", "where"]).remove(&mut object);
     }
 
     #[test]

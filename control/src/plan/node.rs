@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Taint as LiveTaint;
 use serde_json::{Map, Value, json};
 
-use super::diff::{Change, FieldPath};
+use super::diff::Change;
+use super::field_path::FieldPath;
 use super::{Action, Operation, Reason};
 use crate::cluster::Taint;
 use crate::desired::{WantedNode, is_synchronised};

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::diff::{Change, FieldPath, differences};
+use super::diff::{Change, differences};
+use super::field_path::FieldPath;
 use super::owner::Owners;
 use super::{Action, Left, Operation, Reason, secret};
 use crate::object::{Key, Object};

@@ -5,9 +5,10 @@
 //! fields did we once write and no longer want? Their content is in no manifest
 //! any more, so that a comparison alone would never see them.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::diff::{Change, FieldPath, Step, find_item};
+use super::diff::Change;
+use super::field_path::{FieldPath, Step, find_item, item_of};
 use crate::FIELD_MANAGER;
 
 /// The field managers of one live object.
@@ -158,11 +159,6 @@ fn collect_leftovers(fields: &Value, at: &At<'_>, changes: &mut Vec<Change>) {
             (None, _, _) => {}
         }
     }
-}
-
-/// The keys in `k:{"port":53,"protocol":"UDP"}`.
-pub(super) fn item_of(name: &str) -> Option<Map<String, Value>> {
-    serde_json::from_str(name.strip_prefix("k:")?).ok()
 }
 
 #[cfg(test)]

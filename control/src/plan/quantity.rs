@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::diff::{FieldPath, Step};
+use super::field_path::{FieldPath, Step};
 
 /// Whether both are the same amount, where amounts stand.
 pub(super) fn same(path: &FieldPath, wanted: &Value, found: &Value) -> bool {

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::diff::{Change, Step};
+use super::diff::Change;
+use super::field_path::Step;
 use crate::object::Key;
 
 /// Hides the values among `changes` if the object is a Secret. That a value changes is

@@ -7,8 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use super::diff::{FieldPath, Step};
-use super::owner::item_of;
+use super::field_path::{FieldPath, Step, item_of};
 
 /// What all field managers together know of one place.
 pub(super) struct Shape<'a> {

@@ -9,7 +9,6 @@ use super::{
     Here, Serving,
     hello::{Hello, judge},
     leg::{self, Leg},
-    tried::Tried,
 };
 use crate::{
     config::Replay,
@@ -21,6 +20,7 @@ use crate::{
     dial::is_local,
     metrics::{self, Attempt as Outcome},
     recent::Dialled,
+    tried::Tried,
 };
 
 /// A dial under way; or one that has connected, and may have to go on: until the upstream has sent a byte.

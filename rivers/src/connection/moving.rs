@@ -73,7 +73,7 @@ impl Connection {
             address: handed.address,
             accepted: here.now.checked_sub(handed.age).unwrap_or(here.now),
             alarm: Alarm::default(),
-            tried: super::Tried::default(),
+            tried: crate::tried::Tried::default(),
             stage: Stage::Between,
             _slot: slot,
         };

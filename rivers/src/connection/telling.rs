@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use super::{Connection, Stage, Tried};
+use super::{Connection, Stage};
 use crate::{
     config::Listener,
     decide::{Choice, ListenerId},
+    tried::Tried,
 };
 
 /// One connection as it is now.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use super::{Close, Connection, Dial, Explanation, Listener, Stage, Status, Tried, Upstream};
 use crate::{
-    connection::{self, Live, canonical},
+    connection::{Live, canonical},
     decide::{Choice, ListenerId, Snapshot},
     listeners::{Listening, Shown},
     published::Published,
@@ -203,7 +203,7 @@ fn why_live(live: &Live, choices: &[Arc<Choice>]) -> String {
     why
 }
 
-fn tried(tried: &connection::Tried) -> Vec<Tried> {
+fn tried(tried: &crate::tried::Tried) -> Vec<Tried> {
     let tried = tried.iter();
     tried
         .map(|(choice, outcome)| Tried {

@@ -10,7 +10,7 @@ pub(crate) struct Tried(Vec<(Arc<Choice>, Attempt)>);
 
 impl Tried {
     /// Whether that had not happened before to this connection.
-    pub(super) fn note(&mut self, choice: &Arc<Choice>, outcome: Attempt) -> bool {
+    pub(crate) fn note(&mut self, choice: &Arc<Choice>, outcome: Attempt) -> bool {
         let known =
             |(other, became): &(Arc<Choice>, Attempt)| other.id == choice.id && *became == outcome;
         if self.0.iter().any(known) {

@@ -1,0 +1,47 @@
+//! Who keeps the cluster, how it is, and what was done last.
+
+use serde_json::Value;
+
+use crate::client::{RequestError, Server};
+use crate::kind::Kinds;
+use crate::lease;
+use crate::observe::{self, Health};
+use crate::plan::Plan;
+use crate::record::{self, Record};
+use crate::sync;
+use crate::wish::Wish;
+
+/// What `control status` tells.
+pub(crate) struct Status {
+    /// Who holds the Lease, and when they last said so; None when nobody does.
+    pub(crate) holder: Option<(String, String)>,
+    pub(crate) health: Health,
+    pub(crate) plan: Plan,
+    /// The last operations, the last one last.
+    pub(crate) records: Vec<Record>,
+}
+
+/// Asks the cluster for all of it, and at most so many records.
+pub(crate) async fn read(
+    server: &Server,
+    wish: &Wish,
+    most_records: usize,
+) -> Result<Status, RequestError> {
+    let (key, kinds) = (lease::key(), Kinds::default());
+    let kind = kinds.of(&key).expect("a Lease is Kubernetes' own");
+    let lease = server.object(&key, kind).await?;
+    let mut records = record::read(server).await?.list;
+    records.drain(..records.len().saturating_sub(most_records));
+    Ok(Status {
+        holder: lease.as_ref().and_then(holder),
+        health: observe::health(server, wish).await,
+        plan: sync::decide(server, wish).await?,
+        records,
+    })
+}
+
+fn holder(lease: &Value) -> Option<(String, String)> {
+    let text = |field: &str| lease["spec"][field].as_str().map(str::to_owned);
+    let holder = text("holderIdentity").filter(|holder| !holder.is_empty())?;
+    Some((holder, text("renewTime").unwrap_or_default()))
+}

@@ -1,0 +1,16 @@
+//! What a person asks for.
+
+use crate::cluster::Cluster;
+use crate::observe::EtcdClient;
+use crate::plan::Limits;
+use crate::resources::Resources;
+
+/// What a person asks for, in files and flags.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) cluster: Cluster,
+    pub(crate) resources: Option<Resources>,
+    pub(crate) limits: Limits,
+    /// How etcd is asked for its health, if it can be.
+    pub(crate) etcd: Option<EtcdClient>,
+}
