@@ -14,6 +14,7 @@ use metrics::{
 
 use crate::anchors::rfc5011::{State, Time, Tracked};
 use crate::config::Forward;
+use crate::validate::budget::Work;
 use crate::validate::{VERDICTS, Verdict};
 use crate::wire::Rcode;
 use crate::wire::name::Name;
@@ -33,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) truncated: Counter,
     unanswered: [Counter; 5],
     verdicts: [Counter; 4],
+    signatures: Counter,
+    hashes: Counter,
     /// Questions to servers about the chain of trust.
     pub(crate) trust_questions: Counter,
     /// Whether the signatures of a trust anchor's zone are of another time than the clock's.
@@ -83,6 +86,8 @@ impl Metrics {
             ]
             .map(|reason| counter!(UNANSWERED, "reason" => reason)),
             verdicts: VERDICTS.map(|verdict| counter!(VALIDATIONS, "verdict" => verdict)),
+            signatures: counter!(SIGNATURES),
+            hashes: counter!(HASHES),
             trust_questions: counter!(TRUST_QUESTIONS),
             clock_off: gauge!(CLOCK_OFF),
             tcp_connections: gauge!(TCP_CONNECTIONS),
@@ -117,6 +122,12 @@ impl Metrics {
     /// A response was judged.
     pub(crate) fn verdict(&self, verdict: &Verdict) {
         self.verdicts[verdict.rank()].increment(1);
+    }
+
+    /// A question cost so much to validate.
+    pub(crate) fn work(&self, work: Work) {
+        self.signatures.increment(work.signatures.into());
+        self.hashes.increment(work.hashes.into());
     }
 
     /// So many packets were lost before they could be read.
@@ -298,6 +309,8 @@ fn describe() {
     describe_counter!(TRUNCATED, "Answers cut to fit the client, TC set");
     describe_counter!(UNANSWERED, "Packets that got no answer, by reason");
     describe_counter!(VALIDATIONS, "Responses judged, by what they are worth");
+    describe_counter!(SIGNATURES, "Signatures verified");
+    describe_counter!(HASHES, "Names hashed for NSEC3");
     describe_counter!(
         TRUST_QUESTIONS,
         "Questions to servers about the chain of trust"
@@ -363,6 +376,8 @@ const COALESCED: &str = "nodedns_coalesced_total";
 const TRUNCATED: &str = "nodedns_truncated_total";
 const UNANSWERED: &str = "nodedns_unanswered_total";
 const VALIDATIONS: &str = "nodedns_validations_total";
+const SIGNATURES: &str = "nodedns_validation_signatures_total";
+const HASHES: &str = "nodedns_validation_hashes_total";
 const TRUST_QUESTIONS: &str = "nodedns_trust_questions_total";
 const CLOCK_OFF: &str = "nodedns_clock_off";
 const CLOCK_SYNCHRONIZED: &str = "nodedns_clock_synchronized";

@@ -98,7 +98,10 @@ impl Resolver {
     async fn find(&self, key: &Key, deadline: Instant) -> Arc<Entry> {
         let began = Instant::now();
         let epoch = self.judge.validator().epoch();
-        let entry = match self.chain(key, deadline).await {
+        let mut budget = Budget::new();
+        let found = self.chain(key, deadline, &mut budget).await;
+        self.metrics.work(budget.spent());
+        let entry = match found {
             Ok((judged, limits)) => Entry::of(judged, limits, Instant::now().into_std()),
             Err(broken) => broken.entry(key),
         };
@@ -126,10 +129,14 @@ impl Resolver {
 
     /// The answer from the zone of the name, and from every zone into which its
     /// CNAMEs lead.
-    async fn chain(&self, key: &Key, deadline: Instant) -> Result<(Judged, Limits), Broken> {
-        let mut budget = Budget::new();
+    async fn chain(
+        &self,
+        key: &Key,
+        deadline: Instant,
+        budget: &mut Budget,
+    ) -> Result<(Judged, Limits), Broken> {
         let zone = self.zone_of(key)?;
-        let (first, onward) = self.ask(zone, key, deadline, &mut budget).await?;
+        let (first, onward) = self.ask(zone, key, deadline, budget).await?;
         let Some(mut link) = onward else {
             return Ok((first, zone.limits));
         };
@@ -141,7 +148,7 @@ impl Resolver {
             let next = key.about(&link.target);
             let zone = self.zone_of(&next)?;
             limits.negative = limits.negative.min(zone.limits.negative);
-            let (part, onward) = self.part(zone, &next, deadline, &mut budget).await?;
+            let (part, onward) = self.part(zone, &next, deadline, budget).await?;
             let Some(onward) = onward else {
                 let whole = chain.end(part.response()).ok_or_else(unreadable)?;
                 parts.push(part);

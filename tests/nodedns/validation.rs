@@ -6,6 +6,7 @@
 //! section of the RFC that says so; every bogus row has an honest twin.
 
 mod adversary;
+mod budgets;
 mod case;
 mod chains;
 mod delegations;

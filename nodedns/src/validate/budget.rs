@@ -12,6 +12,17 @@ pub(crate) struct Budget {
     questions: u32,
 }
 
+/// What a question did cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Work {
+    /// Signatures verified.
+    pub(crate) signatures: u32,
+    /// Names hashed for NSEC3.
+    pub(crate) hashes: u32,
+    /// Questions of the chain of trust asked.
+    pub(crate) questions: u32,
+}
+
 /// Nothing is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exhausted;
@@ -23,6 +34,15 @@ impl Budget {
             failures: FAILURES,
             hashes: HASHES,
             questions: QUESTIONS,
+        }
+    }
+
+    /// What was spent of it.
+    pub(crate) const fn spent(&self) -> Work {
+        Work {
+            signatures: SIGNATURES - self.signatures,
+            hashes: HASHES - self.hashes,
+            questions: QUESTIONS - self.questions,
         }
     }
 
@@ -91,6 +111,7 @@ mod tests {
             (0..).take_while(|_| budget.signature().is_ok()).count(),
             128
         );
+        assert_eq!(budget.spent().signatures, 128);
         assert_eq!((0..).take_while(|_| budget.hash().is_ok()).count(), 160);
         assert_eq!((0..).take_while(|_| budget.question().is_ok()).count(), 48);
     }

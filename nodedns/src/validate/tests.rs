@@ -1,5 +1,6 @@
 //! Responses and what they are worth, without a network.
 
+mod recorded;
 mod trust_point;
 mod world;
 

@@ -131,9 +131,10 @@ fn a_rollover_is_followed_by_what_is_judged() {
         validator.trust(Anchors::new(&trusted, []), &[Name::root()]);
         trusted
     };
+    // In any order: that in which keys are seen goes by their random bytes.
     let is = |anchors: &[Anchor], keys: &[&Zone]| {
-        let expected: Vec<Anchor> = keys.iter().map(|key| key.anchor()).collect();
-        anchors == expected
+        let mut keys = keys.iter();
+        anchors.len() == keys.len() && keys.all(|key| anchors.contains(&key.anchor()))
     };
     assert!(is(&at(0, &[&old, &new], &[&old]), &[&old]));
     assert!(is(&at(29, &[&old, &new], &[&old]), &[&old]));

@@ -248,6 +248,11 @@ impl World {
         self.answers.insert(key, message);
     }
 
+    /// All that servers answer.
+    pub(super) fn answers(&self) -> impl Iterator<Item = &Message> {
+        self.answers.values()
+    }
+
     pub(super) fn validator(&self) -> Validator {
         Validator::new(Anchors::new(&self.anchors, &self.negative), POLICY)
     }

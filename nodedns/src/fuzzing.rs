@@ -1,0 +1,207 @@
+//! What the fuzz targets (`tests/fuzz`) drive: the parts that read what a network
+//! sends, with what must hold whatever that is. Only built for them and for tests,
+//! which run the targets' seeds; no program calls it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::anchors::{Anchor, Anchors, Trusted, stored};
+use crate::cache::entry::{Entry, Limits};
+use crate::cache::key::Key;
+use crate::validate::budget::Budget;
+use crate::validate::{Judged, Moment, Policy, Scope, Step, VERDICTS, Validator};
+use crate::wire::name::Name;
+use crate::wire::patch::{self, Transport};
+use crate::wire::question::Query;
+use crate::wire::response::Response;
+use crate::wire::rrset::RrSet;
+use crate::wire::select::select;
+
+/// A packet of a client: it is read, or refused; whatever is answered is a message.
+///
+/// # Panics
+/// Where nodedns has a fault.
+pub fn question(packet: &[u8]) {
+    let Ok(query) = Query::parse(packet) else {
+        return;
+    };
+    let key = Key::of(&query);
+    let error = crate::wire::edns::ExtendedError::new(crate::wire::edns::ErrorCode::Other, "x");
+    let mut out = Vec::new();
+    patch::error(&mut out, &query, crate::wire::Rcode::SERVFAIL, Some(&error));
+    assert!(Response::parse(out.clone()).is_some());
+    let now = Instant::now();
+    let lifetime = std::time::Duration::from_secs(1);
+    let entry = Entry::failure(&key, crate::wire::Rcode::SERVFAIL, error, lifetime, now);
+    patch::answer(&mut out, entry.kept(), &query, 0, Transport::Udp);
+    assert!(Response::parse(out).is_some());
+}
+
+/// A message of a server: what is read of it, and what is made of that, is a message
+/// again.
+///
+/// # Panics
+/// Where nodedns has a fault.
+pub fn response(packet: &[u8]) {
+    let Some(response) = Response::parse(packet.to_vec()) else {
+        return;
+    };
+    let sets = RrSet::all(&response);
+    assert!(sets.iter().all(|set| !set.data.is_empty()));
+    let _ = (response.chain(), response.has_loose_end(), response.soa());
+    let count = response.layout().records.len();
+    if let Some(selected) = select(&response, |number| number % 2 == 0) {
+        assert!(selected.layout().records.len() <= count);
+    }
+    assert!(Response::parse(response.clone().in_lower_case().into_wire()).is_some());
+    let limit = std::time::Duration::from_secs(60);
+    let limits = Limits {
+        positive: limit,
+        negative: limit,
+    };
+    let now = Instant::now();
+    let entry = Entry::of(Judged::unchecked(response), limits, now);
+    assert!(Response::parse(entry.aged(now)).is_some());
+    let _ = entry.touches(&[Name::root()]);
+}
+
+/// What is on disk of trust, or a request over the control socket: taken or refused.
+pub fn state(content: &[u8]) {
+    let _ = stored::read_negative(content, 0);
+    if let Ok(points) = stored::read_points(content) {
+        let again = stored::read_points(&stored::write_points(&points));
+        assert_eq!(again.ok(), Some(points));
+    }
+    let _ = crate::control_socket::protocol::read_request(content);
+}
+
+/// A validation from recorded answers: its verdict, or nothing when `recorded` is no
+/// record. It ends, within the budget of one question; see [`Recorded`].
+///
+/// # Panics
+/// Where nodedns has a fault.
+#[must_use]
+pub fn validation(recorded: &[u8]) -> Option<&'static str> {
+    let recorded = Recorded::read(recorded)?;
+    let anchor = Anchor {
+        zone: Name::root(),
+        trusted: Trusted::Key(recorded.anchor.to_vec()),
+    };
+    let policy = Policy {
+        sha1: false,
+        nsec3_max_iterations: 50,
+    };
+    let validator = Validator::new(Anchors::new(&[anchor], []), policy);
+    let moment = Moment {
+        wall: recorded.now,
+        instant: Instant::now(),
+    };
+    let mut budget = Budget::new();
+    for _ in 0..=MOST_QUESTIONS {
+        match validator.judge(&recorded.response, Scope::Whole, true, moment, &mut budget) {
+            Step::Done(verdict, judged) => {
+                let judged = judged.response().wire().to_vec();
+                assert!(Response::parse(judged).is_some());
+                return Some(VERDICTS[verdict.rank()]);
+            }
+            Step::Ask(need) => {
+                let answer = recorded.answers.get(&(need.name.clone(), need.rtype));
+                let answer = answer.unwrap_or(&recorded.response);
+                validator.learn(&need, answer, true, moment, &mut budget);
+            }
+        }
+    }
+    panic!("more questions than one may cost: {:?}", budget.spent());
+}
+
+/// Answers, and where trust begins:
+///
+/// ```text
+/// time 4 | length 2 | data of the root's DNSKEY | length 2 | the response | (length 2 | an answer)*
+/// ```
+struct Recorded<'a> {
+    now: u32,
+    anchor: &'a [u8],
+    response: Response,
+    answers: HashMap<(Name, u16), Response>,
+}
+
+impl<'a> Recorded<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (now, rest) = bytes.split_first_chunk()?;
+        let mut parts = Parts(rest);
+        let anchor = parts.next()?;
+        let response = Response::parse(parts.next()?.to_vec())?;
+        let answers = parts.filter_map(|part| {
+            let answer = Response::parse(part.to_vec())?;
+            let (wire, layout) = (answer.wire(), answer.layout());
+            let name = Name::from_wire(layout.name(wire))?;
+            Some(((name, layout.rtype(wire)), answer))
+        });
+        Some(Self {
+            now: u32::from_be_bytes(*now),
+            anchor,
+            response,
+            answers: answers.collect(),
+        })
+    }
+}
+
+/// Each with its length before it.
+struct Parts<'a>(&'a [u8]);
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
+        let (part, rest) = rest.split_at(length);
+        self.0 = rest;
+        Some(part)
+    }
+}
+
+/// More than the budget allows, so that it is seen when that does not hold.
+const MOST_QUESTIONS: u32 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// The inputs of one target, each with its file.
+    fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let files = fs::read_dir(folder.join("tests/fuzz/seeds").join(target)).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let seeds: Vec<_> = files
+            .map(|file| (file.clone(), fs::read(file).unwrap()))
+            .collect();
+        assert!(!seeds.is_empty());
+        seeds
+    }
+
+    #[test]
+    fn seeds_are_read_without_a_fault() {
+        for (_, seed) in seeds("question") {
+            question(&seed);
+        }
+        for (_, seed) in seeds("trust_state") {
+            state(&seed);
+        }
+        for (_, seed) in seeds("response") {
+            response(&seed);
+        }
+    }
+
+    #[test]
+    fn recorded_answers_are_worth_what_their_names_say() {
+        for (file, seed) in seeds("validation") {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            let expected = name.split('-').next().unwrap();
+            assert_eq!(validation(&seed), Some(expected), "{name}");
+        }
+    }
+}
