@@ -1,6 +1,6 @@
 //! The composition root: builds every part once, hands each what it needs, and stops them in order.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use daemon::{
@@ -16,9 +16,10 @@ use daemon::{
 use tokio::{
     runtime::Builder,
     sync::mpsc,
+    task::{JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     cli::Source,
@@ -31,6 +32,7 @@ use crate::{
     metrics,
     status::{self, Gather},
     succession::{Predecessor, be_replaceable, predecessor, replaced},
+    vanished::Vanished,
     worker::{Shared, Workers, slots::Slots},
 };
 
@@ -82,6 +84,8 @@ async fn serve(
         Workers::spawn(config.workers, &shared).context("cannot start a worker")?;
     let mut running = config.workers.get();
     drop(shared);
+    let mut looking = JoinSet::new();
+    looking.spawn(bury_the_vanished(workers.clone()));
     let gather = Gather {
         published: Arc::clone(&ends.published),
         workers: workers.clone(),
@@ -176,6 +180,19 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Looks for peers that have vanished, for as long as it is polled.
+async fn bury_the_vanished(workers: Workers) {
+    loop {
+        sleep(LOOKING).await;
+        let read = spawn_blocking(Vanished::read).await;
+        match read.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            Ok(vanished) if vanished.is_empty() => {}
+            Ok(vanished) => workers.bury(&Arc::new(vanished)).await,
+            Err(error) => debug!(%error, "cannot tell whether peers have vanished"),
+        }
+    }
+}
+
 /// Waits until `left` workers have ended. Cancel safe.
 async fn all(ended: &mut mpsc::Receiver<usize>, left: &mut usize) {
     while *left > 0 {
@@ -231,5 +248,7 @@ fn log_panics() {
     }));
 }
 
+/// Between looks for peers that have vanished.
+const LOOKING: Duration = Duration::from_secs(15);
 /// How long workers get to close their connections.
 const CLOSING: Duration = Duration::from_secs(2);

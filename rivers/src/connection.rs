@@ -19,6 +19,7 @@ mod moving;
 mod pipes;
 mod quiet;
 mod serving;
+mod silent;
 mod telling;
 
 use std::{

@@ -58,6 +58,7 @@ mod recent;
 mod status;
 mod succession;
 mod tried;
+mod vanished;
 mod worker;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -35,6 +35,7 @@ use crate::{
     handover::record::Handed,
     published::{Bell, Published},
     recent::{Ended, Recent},
+    vanished::Vanished,
 };
 
 /// What a worker is told while it runs.
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Recall(oneshot::Sender<Recent>),
     /// Tell of the connections whose client has this address, which is canonical.
     Find(SocketAddr, oneshot::Sender<Found>),
+    /// Close the connections of these peers.
+    Bury(Arc<Vanished>),
     /// Accept no more clients at all, and end with the last one that is here.
     Drain,
     /// Close the connections that are left.
@@ -200,6 +203,13 @@ impl Workers {
     pub(crate) async fn drain(&self) {
         for worker in &self.0 {
             worker.tell(Command::Drain).await;
+        }
+    }
+
+    /// Tells all workers which peers have vanished.
+    pub(crate) async fn bury(&self, vanished: &Arc<Vanished>) {
+        for worker in &self.0 {
+            worker.tell(Command::Bury(Arc::clone(vanished))).await;
         }
     }
 

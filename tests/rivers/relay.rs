@@ -1,11 +1,15 @@
 //! What clients and servers see of each other through rivers.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use tests::place::Place;
+use tests::wait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::time::sleep;
 
+use crate::faults::swallow;
 use crate::scene::{Rivers, echo};
 
 #[tokio::test]
@@ -88,6 +92,65 @@ async fn a_reset_is_passed_on_as_a_reset() {
     let error = client.read(&mut [0]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     rivers.peer.says("reason=upstream_reset").await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_while_bytes_are_on_the_way_is_told_from_one_that_does_not_read() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let server = place.socket_address(2, 6443);
+    let listener = TcpListener::bind(server).await.unwrap();
+    // Says something now and then, or without end.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                match stream.read_u8().await {
+                    Ok(b'.') => {
+                        while stream.write_all(b"word").await.is_ok() {
+                            sleep(Duration::from_millis(100)).await;
+                        }
+                    }
+                    Ok(_) => while stream.write_all(&[b'!'; 64 * 1024]).await.is_ok() {},
+                    // A probe says nothing.
+                    Err(_) => {}
+                }
+            });
+        }
+    });
+    let flags = [&PROBED_ONCE[..], &["--dial-keep-alive=1s"]].concat();
+    let rivers = Rivers::start(&place, &[server], &flags).await;
+    let mut lives = rivers.client().await;
+    lives.write_all(b"!").await.unwrap();
+    lives.read_u8().await.unwrap();
+
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(place.socket_address(5, 0)).unwrap();
+    let mut vanishes = socket.connect(rivers.listen).await.unwrap();
+    vanishes.write_all(b".").await.unwrap();
+    vanishes.read_u8().await.unwrap();
+    swallow(vanishes.local_addr().unwrap());
+
+    // Not after the quarter of an hour for which the kernel would try, nor because of the other one.
+    let name = "rivers_close_total";
+    let lost = [("reason", "client_timed_out")];
+    wait::until(
+        "the client to be given up",
+        Duration::from_secs(60),
+        async || {
+            let given_up = rivers.admin.metric(name, &lost).await;
+            if given_up > 0.5 {
+                Ok(())
+            } else {
+                Err("not yet")
+            }
+        },
+    )
+    .await;
+    rivers.peer.says("reason=client_timed_out").await;
+    assert_eq!(rivers.times("_timed_out"), 1, "{}", rivers.peer.log());
+    let mut all = vec![0; 32 << 20];
+    lives.read_exact(&mut all).await.unwrap();
 }
 
 /// By a connection that says nothing, so that the test's server sees what clients say and no more.

@@ -366,6 +366,14 @@ impl EventLoop {
             // If nobody waits for the answer any more, it took us too long.
             Command::Recall(give) => drop(give.send(self.here.recent.clone())),
             Command::Find(client, give) => drop(give.send(self.find(client))),
+            Command::Bury(vanished) => {
+                for key in self.connections.keys() {
+                    let lost = self.connections.get_mut(key);
+                    if let Some(side) = lost.and_then(|connection| connection.lost(&vanished)) {
+                        self.end(key, CloseReason::TimedOut(side));
+                    }
+                }
+            }
             Command::Drain => {
                 self.is_draining = true;
                 self.stop_all();
