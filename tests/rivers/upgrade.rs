@@ -1,5 +1,6 @@
 //! A new process takes over from the one that serves.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tests::launch::Launch;
 use tests::peer::{Peer, Signal};
 use tests::place::Place;
-use tests::program;
+use tests::{program, wait};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -157,7 +158,7 @@ async fn in_a_pod_nothing_is_taken_back_by_an_older_generation() {
 
     // The new one is gone for good: better the old version than none.
     new.kill();
-    let mut served = tests::wait::until("the old one to serve", PATIENCE, async || {
+    let mut served = wait::until("the old one to serve", PATIENCE, async || {
         TcpStream::connect(old.listen).await
     })
     .await;
@@ -188,7 +189,14 @@ async fn server(place: &Place) -> SocketAddr {
 
 async fn first(place: &Place, server: SocketAddr, flags: &[&str]) -> Rivers {
     let peer = launch(place, server, flags).start();
-    Rivers::accepting(peer, listen(place), admin(place)).await
+    let rivers = Rivers::accepting(peer, listen(place), admin(place)).await;
+    // It accepts clients a moment before it can be asked for them.
+    let socket = socket(place);
+    wait::until("the socket of the hand-over", PATIENCE, async || {
+        fs::metadata(&socket)
+    })
+    .await;
+    rivers
 }
 
 /// The same program once more, as an upgrade starts it.
