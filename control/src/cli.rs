@@ -116,6 +116,14 @@ pub(crate) enum Command {
     #[command(after_long_help = "Example:\n  control init --cluster cluster.yml")]
     Init,
 
+    /// Print what programs on a node must be told: kube-proxy's configuration, kubelet's DNS
+    ///
+    /// Asks no server, and touches no host.
+    #[command(
+        after_long_help = "Example:\n  control node-config worker-1 kube-proxy > /etc/kubernetes/proxy/config.yml"
+    )]
+    NodeConfig(NodeConfig),
+
     /// Show rivers and nodedns at work on this machine, without root and without a cluster
     ///
     /// API servers and name servers are stand-ins; rivers and nodedns are the programs beside this
@@ -220,6 +228,25 @@ pub(crate) enum Resource {
         /// The object, as KIND/NAMESPACE/NAME or KIND/NAME
         object: String,
     },
+}
+
+/// Flags of `node-config`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeConfig {
+    /// The node's hostname or address in cluster.yml
+    pub(crate) node: String,
+
+    /// Only the file of this program
+    pub(crate) part: Option<Part>,
+}
+
+/// A program on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// /etc/kubernetes/proxy/config.yml
+    KubeProxy,
+    /// What kubelet's own configuration must say
+    Kubelet,
 }
 
 /// Flags of `demo`.

@@ -1,6 +1,6 @@
 //! The cluster as wanted: cluster.yml turned into values that can only be right.
 //!
-//! [`Cluster::read`] is the one way in. `file` says what the file may hold,
+//! [`Cluster::read`] is the one way in. `document` reads YAML as Kubernetes does, `file` says what the file may hold,
 //! the conversion here checks it once, and nothing after it can meet a bad
 //! address or name. Fields that are CKE's own business are accepted and listed
 //! in [`Cluster::ignored`].
@@ -8,26 +8,34 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use daemon::config_file::{ConfigError, Document};
+use document::Document;
 
 pub use dns::{ServiceName, Upstreams};
+pub use document::ClusterError;
 pub use ignored::Ignored;
+pub(crate) use kube_proxy::{API_VERSION as PROXY_API_VERSION, KIND as PROXY_KIND};
+pub use kube_proxy::{KubeProxy, ProxyMode};
 pub use node::{Effect, Node, Taint};
+pub use node_dns::NodeDns;
 pub use options::Options;
 pub use rest_mapping::RestMapping;
 pub use subnet::Subnet;
 
 mod dns;
+mod document;
 mod file;
 mod ignored;
+mod image;
+mod kube_proxy;
 mod name;
 mod node;
+mod node_dns;
 mod options;
 mod rest_mapping;
 mod subnet;
 
 /// What one cluster.yml asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     /// The cluster's name, for people.
     pub name: String,
@@ -54,17 +62,21 @@ impl Cluster {
     /// # Errors
     /// The file cannot be read, has a field that does not exist, or a value that
     /// cannot be right; the error names line and column.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub fn read(path: &Path) -> Result<Self, ClusterError> {
         Self::from_document(&Document::read(path)?)
     }
 
-    /// Checks a document that is already in memory.
+    /// Checks a file that is already in memory.
     ///
     /// # Errors
     /// As [`Cluster::read`].
-    pub fn from_document(document: &Document) -> Result<Self, ConfigError> {
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, ClusterError> {
+        Self::from_document(&Document::new(path, bytes)?)
+    }
+
+    fn from_document(document: &Document) -> Result<Self, ClusterError> {
         let file: file::File = document.parse()?;
-        let ignored = ignored::list(&file);
+        let ignored = ignored::list(document);
         if file.name.is_empty() {
             return Err(document.error_at("name", "is empty; give the cluster a name"));
         }
@@ -103,7 +115,7 @@ impl Cluster {
 }
 
 /// What must hold between nodes.
-fn check_nodes(document: &Document, nodes: &[Node]) -> Result<(), ConfigError> {
+fn check_nodes(document: &Document, nodes: &[Node]) -> Result<(), ClusterError> {
     if !nodes.iter().any(|node| node.control_plane) {
         return Err(document.error_at(
             "nodes",

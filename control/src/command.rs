@@ -17,6 +17,7 @@ use crate::wish::Wish;
 mod completions;
 mod demo;
 mod init;
+mod node_config;
 mod plan;
 mod resource;
 mod run;
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status(options) => status::run(&flags, &options),
         Command::Resource(command) => resource::run(&flags, command),
         Command::Init => init::run(&flags),
+        Command::NodeConfig(options) => node_config::run(&flags, &options),
         Command::Sync(limits) => sync::run(&flags, &limits),
         Command::Demo(args) => demo::run(&flags, &args),
         Command::DemoPart(args) => demo::run_part(args),
@@ -42,7 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 fn read_cluster(flags: &Flags) -> Result<Cluster, Failure> {
-    Ok(Cluster::read(&flags.cluster)?)
+    Cluster::read(&flags.cluster).map_err(Failure::usage)
 }
 
 fn read_resources(flags: &Flags) -> Result<Option<Resources>, Failure> {

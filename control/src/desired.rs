@@ -16,11 +16,14 @@ use crate::observed::Observed;
 use crate::plan::{Left, inventory};
 use crate::resources::Resources;
 
+pub use node_config::{API_SERVER, KUBE_PROXY_FILE, NodeConfig, node_config};
 pub use nodes::{MASTER, Members, WantedNode, is_synchronised};
 
 mod dns;
 mod endpoints;
+mod fighter;
 mod manifest;
+mod node_config;
 mod nodes;
 mod rbac;
 mod resources;

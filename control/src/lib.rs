@@ -38,6 +38,7 @@ mod client;
 mod command;
 mod demo;
 mod event;
+mod json;
 mod keeper;
 mod lease;
 mod metrics;
@@ -47,6 +48,7 @@ mod record;
 mod status;
 mod sync;
 mod wish;
+mod yaml;
 
 /// Runs the program with its command line, the program's name first.
 ///

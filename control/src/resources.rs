@@ -13,12 +13,10 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::object::{Key, Object};
-use yaml::{Mistake, Place};
+use crate::yaml::{self, Mistake, Place};
 
 mod directory;
-mod scalar;
 mod secret;
-mod yaml;
 
 /// All resources of one directory; no two are the same object.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -124,11 +122,11 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Resource>, ResourceError> 
         source_place: at(place),
         message,
     };
-    let text = text(bytes).map_err(mistake)?;
+    let text = yaml::text(bytes).map_err(mistake)?;
     let mut objects = Vec::new();
     for document in yaml::documents(text).map_err(mistake)? {
         let source = at(document.place);
-        for value in items(document.value) {
+        for value in items(document.into_value()) {
             let object = object(value).map_err(|message| ResourceError::Mistake {
                 source_place: source.clone(),
                 message,
@@ -138,20 +136,6 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Resource>, ResourceError> 
         }
     }
     Ok(objects)
-}
-
-fn text(bytes: &[u8]) -> Result<&str, Mistake> {
-    std::str::from_utf8(bytes).map_err(|error| {
-        let good = &bytes[..error.valid_up_to()];
-        let last_line = good.rsplit(|&byte| byte == b'\n').next().unwrap_or(good);
-        Mistake {
-            place: Place {
-                line: good.iter().filter(|&&byte| byte == b'\n').count() + 1,
-                column: String::from_utf8_lossy(last_line).chars().count() + 1,
-            },
-            message: "is not UTF-8 text; is this a binary file?".to_owned(),
-        }
-    })
 }
 
 /// A `List`, as `kubectl get -o yaml` writes it, stands for its items.

@@ -152,6 +152,14 @@ pub struct ConfigError {
     message: String,
 }
 
+impl ConfigError {
+    /// What is wrong, the field in front where it is about one, without the place.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;

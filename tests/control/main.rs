@@ -1,8 +1,10 @@
 //! The real `control` against real API servers.
 
 mod demo;
+mod dns;
 mod endpoints;
 mod errors;
+mod kube_proxy;
 mod nodes;
 mod objects;
 mod resources;

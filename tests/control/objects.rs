@@ -20,6 +20,7 @@ async fn the_first_sync_makes_everything_and_the_second_nothing() {
         return;
     };
     scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
+    scene.ready_nodes().await;
 
     let before = scene.versions().await;
     let plan = scene.control(&["plan"]).run().await;
@@ -33,7 +34,8 @@ async fn the_first_sync_makes_everything_and_the_second_nothing() {
     let report = json(&scene.control(&["sync", "-o", "json"]).run().await);
     assert_eq!(
         (&report["created"], &report["updated"], &report["failed"]),
-        (&json!(14), &json!(0), &json!(0)),
+        // The update marks the Node as control plane.
+        (&json!(17), &json!(1), &json!(0)),
         "{report}"
     );
     everything_is_there(&scene).await;
@@ -117,6 +119,7 @@ async fn somebody_elses_edits_are_undone_where_they_touch_ours_and_kept_elsewher
         return;
     };
     scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
+    scene.ready_nodes().await;
     scene.sync().await;
 
     let edit = PatchParams::default();
@@ -329,7 +332,7 @@ async fn an_object_that_cannot_be_written_stops_only_what_needs_it() {
     assert!(
         output
             .stdout
-            .ends_with("12 created, 0 updated, 1 failed, 1 skipped\n"),
+            .ends_with("14 created, 0 updated, 1 failed, 1 skipped\n"),
         "{output}"
     );
     assert!(

@@ -53,6 +53,7 @@ async fn a_definition_and_its_objects_are_applied_in_one_run_and_then_left_alone
     };
     scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
     scene.resource("widgets.yml", WIDGETS);
+    scene.ready_nodes().await;
     scene.sync_resources().await;
 
     let widget = widgets(&scene).get("w").await.unwrap();
@@ -370,6 +371,7 @@ async fn a_kind_that_discovery_hides_is_known_from_cluster_yml() {
     let mapping = "trusted_rest_mappings:\n- {group: example.com, version: v1, kind: Widget, resource: widgets, namespaced: true}\n";
     let (widget, rest) = WIDGETS.split_once("---\n").unwrap();
     scene.resource("widget.yml", widget);
+    scene.ready_nodes().await;
     scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
     let output = scene
         .control(&["plan", "--resources", "resources", "-o", "json"])

@@ -189,6 +189,7 @@ async fn what_was_done_is_recorded_and_status_tells_it() {
         return;
     };
     scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
+    scene.ready_nodes().await;
     let output = scene.control(&["status", "-o", "json"]).run().await;
     assert_eq!(output.code(), 1, "{output}");
     assert_eq!(json(&output)["records"], json!([]), "{output}");
@@ -205,7 +206,7 @@ async fn what_was_done_is_recorded_and_status_tells_it() {
         (&json!(0), &json!(null))
     );
     let records = status["records"].as_array().unwrap();
-    assert_eq!(records.len(), 14, "{status}");
+    assert_eq!(records.len(), 18, "{status}");
     for record in records {
         assert_eq!(record["status"], "completed", "{record}");
     }

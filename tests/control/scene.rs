@@ -5,7 +5,9 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use kube::{Client, Resource, ResourceExt};
@@ -71,6 +73,17 @@ impl Scene {
             .patch_status(name, &Default::default(), &kube::api::Patch::Merge(status))
             .await
             .unwrap();
+    }
+
+    /// Registers the Nodes of the control plane, ready, as their kubelets would: Deployments wait for
+    /// them.
+    pub(crate) async fn ready_nodes(&self) {
+        for (number, _) in (2..).zip(&self.cluster.api_servers) {
+            let name = format!("cp-{number}");
+            self.register(&name, serde_json::json!({}), serde_json::json!([]))
+                .await;
+            self.make_ready(&name).await;
+        }
     }
 
     /// A client that is not control's.
@@ -168,6 +181,9 @@ impl Scene {
         add::<RoleBinding>(&mut versions, Api::all(client())).await;
         add::<ConfigMap>(&mut versions, Api::all(client())).await;
         add::<Service>(&mut versions, Api::all(client())).await;
+        add::<Deployment>(&mut versions, Api::all(client())).await;
+        add::<DaemonSet>(&mut versions, Api::all(client())).await;
+        add::<PodDisruptionBudget>(&mut versions, Api::all(client())).await;
         add::<Node>(&mut versions, Api::all(client())).await;
         versions
     }

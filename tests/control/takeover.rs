@@ -14,7 +14,30 @@ use crate::scene::{Scene, json};
 
 /// Creates an object as CKE does where it does not apply: as field manager `cke`, by an
 /// ordinary request, without a revision.
-async fn create(scene: &Scene, api_version: &str, plural: &str, object: Value) {
+pub(crate) async fn create(scene: &Scene, api_version: &str, plural: &str, object: Value) {
+    let params = PostParams {
+        field_manager: Some("cke".to_owned()),
+        ..PostParams::default()
+    };
+    let (api, object) = addressed(scene, api_version, plural, object);
+    api.create(&params, &object).await.unwrap();
+}
+
+/// Applies an object as CKE does: server-side, as field manager `cke`.
+pub(crate) async fn apply(scene: &Scene, api_version: &str, plural: &str, object: Value) {
+    let (api, object) = addressed(scene, api_version, plural, object);
+    let params = PatchParams::apply("cke").force();
+    api.patch(&object.name_any(), &params, &Patch::Apply(&object))
+        .await
+        .unwrap();
+}
+
+fn addressed(
+    scene: &Scene,
+    api_version: &str,
+    plural: &str,
+    object: Value,
+) -> (Api<DynamicObject>, DynamicObject) {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let kind = object["kind"].as_str().unwrap();
     let resource = ApiResource {
@@ -22,13 +45,8 @@ async fn create(scene: &Scene, api_version: &str, plural: &str, object: Value) {
         ..ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
     };
     let namespace = object["metadata"]["namespace"].as_str().unwrap();
-    let api: Api<DynamicObject> = Api::namespaced_with(scene.client(), namespace, &resource);
-    let params = PostParams {
-        field_manager: Some("cke".to_owned()),
-        ..PostParams::default()
-    };
-    let object: DynamicObject = serde_json::from_value(object).unwrap();
-    api.create(&params, &object).await.unwrap();
+    let api = Api::namespaced_with(scene.client(), namespace, &resource);
+    (api, serde_json::from_value(object).unwrap())
 }
 
 /// Endpoints and their slice for one Service, as CKE writes them.
@@ -198,6 +216,7 @@ async fn a_converged_plan_and_sync_only_read_as_the_audit_log_shows() {
         )
     };
     scene.resource("all.yml", &(0..20).map(object).collect::<String>());
+    scene.ready_nodes().await;
     scene.sync_resources().await;
 
     let operator = scene.cluster.pki.client("operator", Some("system:masters"));

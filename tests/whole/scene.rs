@@ -72,12 +72,17 @@ nodes:
         peer
     }
 
-    /// Registers the Nodes as their kubelets would.
+    /// Registers the Nodes, ready, as their kubelets would.
     pub(crate) async fn register_nodes(&self) {
         let nodes: Api<Node> = Api::all(self.client());
         for name in ["cp-2", "cp-3", "cp-4", "worker-1"] {
             let mut node = Node::default();
             node.metadata.name = Some(name.to_owned());
+            let ready = serde_json::json!([
+                {"type": "Ready", "status": "True", "reason": "Test", "message": ""},
+            ]);
+            node.status.get_or_insert_default().conditions =
+                Some(serde_json::from_value(ready).unwrap());
             nodes.create(&PostParams::default(), &node).await.unwrap();
         }
     }

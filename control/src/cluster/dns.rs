@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use daemon::config_file::{ConfigError, Document};
+use super::document::{ClusterError, Document};
 
 use super::name::check_label;
 
@@ -36,7 +36,7 @@ impl Upstreams {
         document: &Document,
         servers: Vec<String>,
         service: String,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, ClusterError> {
         if servers.len() > MAX_SERVERS {
             let message = format!(
                 "has {} addresses; CoreDNS forwards to at most {MAX_SERVERS}",
@@ -56,7 +56,7 @@ impl Upstreams {
     }
 }
 
-fn parse_servers(document: &Document, servers: Vec<String>) -> Result<Vec<IpAddr>, ConfigError> {
+fn parse_servers(document: &Document, servers: Vec<String>) -> Result<Vec<IpAddr>, ClusterError> {
     let mut addresses: Vec<IpAddr> = Vec::with_capacity(servers.len());
     for (index, server) in servers.into_iter().enumerate() {
         let at = |message: &str| {

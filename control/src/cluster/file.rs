@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "accepted, and found by `ignored` in the document")]
 pub(super) struct File {
     pub(super) name: String,
     pub(super) nodes: Vec<Node>,
@@ -78,20 +80,62 @@ pub(super) struct Taint {
 /// `options`: extra parameters of the components that CKE starts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[expect(dead_code, reason = "accepted, and found by `ignored` in the document")]
 pub(super) struct Options {
     pub(super) etcd: Option<IgnoredAny>,
     pub(super) etcd_rivers: Option<IgnoredAny>,
     pub(super) kube_api: Option<IgnoredAny>,
     pub(super) kube_controller_manager: Option<IgnoredAny>,
-    pub(super) kube_proxy: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) kube_proxy: KubeProxy,
     pub(super) kube_scheduler: Option<IgnoredAny>,
     pub(super) rivers: Option<IgnoredAny>,
     pub(super) kubelet: Option<Kubelet>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) cluster_dns: ClusterDns,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) node_dns: NodeDns,
+}
+
+/// `options.cluster-dns`, which CKE does not have.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClusterDns {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) image: String,
+}
+
+/// `options.node-dns`, which CKE does not have.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NodeDns {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) image: String,
+    /// A partial `nodedns.yml`: nodedns' own parser judges it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) config: Map<String, Value>,
+}
+
+/// `options.kube-proxy`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "accepted, and found by `ignored` in the document")]
+pub(super) struct KubeProxy {
+    /// A partial KubeProxyConfiguration: its fields are kube-proxy's to judge.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) config: Map<String, Value>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) disable: bool,
+
+    pub(super) extra_args: Option<IgnoredAny>,
+    pub(super) extra_binds: Option<IgnoredAny>,
+    pub(super) extra_env: Option<IgnoredAny>,
 }
 
 /// `options.kubelet`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "accepted, and found by `ignored` in the document")]
 pub(super) struct Kubelet {
     pub(super) config: Option<KubeletConfig>,
 

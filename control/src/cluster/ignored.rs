@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use super::file::{File, Kubelet};
+use super::document::Document;
+use crate::yaml::Content;
 
 /// A field that was accepted and has no effect here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,60 +22,53 @@ impl fmt::Display for Ignored {
     }
 }
 
-/// The fields of `file` that are set and ignored, in the order of CKE's manual.
-pub(super) fn list(file: &File) -> Vec<Ignored> {
-    let options = &file.options;
-    [
-        (
-            file.control_plane_tolerations.is_some(),
-            "control_plane_tolerations",
-            CKE,
-        ),
-        (file.etcd_backup.is_some(), "etcd_backup", CKE),
-        (file.reboot.is_some(), "reboot", CKE),
-        (file.repair.is_some(), "repair", CKE),
-        (file.retire.is_some(), "retire", CKE),
-        (file.sabakan.is_some(), "sabakan", CKE),
-        (options.etcd.is_some(), "options.etcd", CKE),
-        (options.etcd_rivers.is_some(), "options.etcd-rivers", HOSTS),
-        (options.rivers.is_some(), "options.rivers", HOSTS),
-        (options.kube_api.is_some(), "options.kube-api", CKE),
-        (
-            options.kube_controller_manager.is_some(),
-            "options.kube-controller-manager",
-            CKE,
-        ),
-        (
-            options.kube_scheduler.is_some(),
-            "options.kube-scheduler",
-            CKE,
-        ),
-        (options.kube_proxy.is_some(), "options.kube-proxy", HOSTS),
-        (
-            options.kubelet.as_ref().is_some_and(has_more_than_config),
-            "options.kubelet",
-            "CKE's own job, all but config.clusterDomain",
-        ),
-    ]
-    .into_iter()
-    .filter(|(set, _, _)| *set)
-    .map(|(_, field, reason)| Ignored { field, reason })
-    .collect()
+/// The fields of `document` that are set and ignored, in the order of CKE's manual.
+pub(super) fn list(document: &Document) -> Vec<Ignored> {
+    let is_set = |(field, _): &(&str, &str)| {
+        document
+            .find(field)
+            .is_some_and(|node| match &node.content {
+                Content::Map(fields) if *field == KUBELET => {
+                    fields.keys().any(|key| key != "clusterDomain")
+                }
+                _ => true,
+            })
+    };
+    let fields = FIELDS.into_iter().filter(is_set);
+    fields
+        .map(|(field, reason)| Ignored { field, reason })
+        .collect()
 }
 
-fn has_more_than_config(kubelet: &Kubelet) -> bool {
-    [
-        &kubelet.boot_taints,
-        &kubelet.cni_conf_file,
-        &kubelet.cri_endpoint,
-        &kubelet.extra_args,
-        &kubelet.extra_binds,
-        &kubelet.extra_env,
-        &kubelet.in_place_update,
-    ]
-    .into_iter()
-    .any(Option::is_some)
-}
-
+const KUBELET: &str = "options.kubelet.config";
+const FIELDS: [(&str, &str); 24] = [
+    ("control_plane_tolerations", CKE),
+    ("etcd_backup", CKE),
+    ("reboot", CKE),
+    ("repair", CKE),
+    ("retire", CKE),
+    ("sabakan", CKE),
+    ("options.etcd", CKE),
+    ("options.etcd-rivers", HOSTS),
+    ("options.rivers", HOSTS),
+    ("options.kube-api", CKE),
+    ("options.kube-controller-manager", CKE),
+    ("options.kube-scheduler", CKE),
+    ("options.kube-proxy.extra_args", CKE),
+    ("options.kube-proxy.extra_binds", CKE),
+    ("options.kube-proxy.extra_env", CKE),
+    ("options.kubelet.boot_taints", CKE),
+    ("options.kubelet.cni_conf_file", CKE),
+    (KUBELET, "CKE's own job, all but clusterDomain"),
+    (
+        "options.kubelet.config.clusterDNS",
+        "it is always the node's own address",
+    ),
+    ("options.kubelet.cri_endpoint", CKE),
+    ("options.kubelet.extra_args", CKE),
+    ("options.kubelet.extra_binds", CKE),
+    ("options.kubelet.extra_env", CKE),
+    ("options.kubelet.in_place_update", CKE),
+];
 const CKE: &str = "CKE's own job";
 const HOSTS: &str = "this version does not touch hosts";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use daemon::config_file::{ConfigError, Document};
+use super::document::{ClusterError, Document};
 
 use super::file;
 use super::name::{check_key, check_subdomain, check_value};
@@ -78,7 +78,7 @@ impl Node {
         document: &Document,
         index: usize,
         node: file::Node,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, ClusterError> {
         let at = |field: &str, message: String| {
             document.error_at(&format!("nodes[{index}].{field}"), message)
         };

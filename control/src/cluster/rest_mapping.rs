@@ -1,6 +1,6 @@
 //! `trusted_rest_mappings`: kinds that discovery may not know yet.
 
-use daemon::config_file::{ConfigError, Document};
+use super::document::{ClusterError, Document};
 
 use super::file;
 use super::name::{check_label, check_subdomain};
@@ -26,7 +26,7 @@ impl RestMapping {
         document: &Document,
         index: usize,
         mapping: file::RestMapping,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, ClusterError> {
         let at = |field: &str, message: String| {
             document.error_at(&format!("trusted_rest_mappings[{index}].{field}"), message)
         };

@@ -19,8 +19,7 @@ nodes:
 ";
 
 fn read(text: &str) -> Result<Cluster, String> {
-    Cluster::from_document(&Document::new(Path::new("cluster.yml"), text))
-        .map_err(|error| error.to_string())
+    Cluster::parse(Path::new("cluster.yml"), text.as_bytes()).map_err(|error| error.to_string())
 }
 
 /// The error of `GOOD` with one line replaced.
@@ -93,7 +92,8 @@ options:
             "options.etcd (CKE's own job)",
             "options.etcd-rivers (this version does not touch hosts)",
             "options.kube-api (CKE's own job)",
-            "options.kubelet (CKE's own job, all but config.clusterDomain)",
+            "options.kubelet.config (CKE's own job, all but clusterDomain)",
+            "options.kubelet.cri_endpoint (CKE's own job)",
         ]
     );
     assert_eq!(cluster.options.cluster_domain, "k8s.example");
@@ -138,7 +138,7 @@ fn each_wrong_value_is_one_sentence_with_its_place() {
         error_with("example.com/rack", "example.com/rack/1"),
         error_with("'1'", "'1 2'"),
         error_with("Example:", "'a b':"),
-        error_with("example.com/dedicated", "-"),
+        error_with("example.com/dedicated", "'-'"),
         error_with("NoExecute", "NoRun"),
         error_with("value: gpu", "value: a/b"),
         error_and("dns_servers: [192.0.2.53, dns.example]\n"),
@@ -155,7 +155,7 @@ fn each_wrong_value_is_one_sentence_with_its_place() {
 fn a_cluster_has_a_control_plane() {
     let error = error_with("control_plane: true", "control_plane: false");
     assert!(
-        error.starts_with("cluster.yml:4:1: nodes: no node is control plane"),
+        error.starts_with("cluster.yml:4:3: nodes: no node is control plane"),
         "{error}"
     );
     assert!(read("name: a\nservice_subnet: 10.0.0.0/8\nnodes: []\n").is_err());
@@ -187,7 +187,7 @@ fn an_ipv6_address_needs_a_hostname() {
         error.contains("nodes[1].hostname: is left out, and fd00::21"),
         "{error}"
     );
-    assert!(read(&GOOD.replace("10.0.0.21", "fd00::21\n  hostname: n")).is_ok());
+    assert!(read(&GOOD.replace("10.0.0.21", "fd00::21\n  hostname: n1")).is_ok());
 }
 
 #[test]
@@ -213,4 +213,103 @@ fn coredns_forwards_to_fifteen_servers_at_most() {
     assert!(read(&format!("{GOOD}dns_servers: [{}]\n", servers(15))).is_ok());
     let error = error_and(&format!("dns_servers: [{}]\n", servers(16)));
     assert!(error.contains("dns_servers: has 16 addresses"), "{error}");
+}
+
+#[test]
+fn yaml_is_read_as_kubernetes_reads_it() {
+    let text = format!(
+        "{GOOD}taint_control_plane: on\noptions: {{kubelet: {{config: &c {{clusterDomain: a}}}}, \
+         kube-proxy: {{config: {{conntrack: {{maxPerCore: 0644}}}}}}}}\n"
+    );
+    let cluster = read(&text).unwrap();
+    assert!(cluster.taint_control_plane);
+    assert_eq!(cluster.options.cluster_domain, "a");
+    let config = &cluster.options.kube_proxy.config;
+    assert_eq!(config["conntrack"]["maxPerCore"], 420);
+    for value in ["no", "0644", "1"] {
+        let error = error_with("'1'", value);
+        assert!(
+            error.starts_with("cluster.yml:10:") && error.ends_with("is no text in YAML; quote it"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn each_mistake_in_the_text_has_its_place() {
+    for (text, expected) in [
+        (
+            "name: a\nname: b\n",
+            "cluster.yml:2:1: key `name` is there twice",
+        ),
+        ("name:\n\t- b\n", "cluster.yml:2:"),
+        ("name: *b\n", "cluster.yml:1:7: "),
+        ("", "cluster.yml: is empty; `control init` writes one"),
+        ("- a\n", "cluster.yml:1:1: must be a mapping"),
+        (
+            "a: 1\n---\nb: 2\n",
+            "cluster.yml:3:1: begins a second document",
+        ),
+        ("name:\n", "cluster.yml:1:5: name: has no value"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.starts_with(expected), "{text:?}: {error}");
+    }
+    let error = Cluster::parse(Path::new("cluster.yml"), b"name: a\nx: \xff").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cluster.yml:2:4: is not UTF-8 text; is this a binary file?"
+    );
+}
+
+#[test]
+fn a_huge_file_is_not_read_whole() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(1 << 40).unwrap();
+    let error = Cluster::read(file.path()).unwrap_err().to_string();
+    assert!(error.contains("has more than 16777216 bytes"), "{error}");
+}
+
+#[test]
+fn the_seeds_of_the_fuzz_target_are_answered() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds/cluster");
+    let mut taken = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        match Cluster::parse(Path::new("cluster.yml"), &bytes) {
+            Ok(cluster) => {
+                taken += 1;
+                assert!(cluster.control_plane().next().is_some());
+            }
+            Err(error) => assert!(error.to_string().starts_with("cluster.yml:")),
+        }
+    }
+    assert_eq!(taken, 2);
+}
+
+#[test]
+fn kube_proxys_mode_and_what_control_keeps_are_checked() {
+    let options = |config: &str| format!("options: {{kube-proxy: {{config: {{{config}}}}}}}\n");
+    for (config, expected) in [
+        (
+            "mode: ebpf",
+            "options.kube-proxy.config.mode: is \"ebpf\", not ipvs, nftables or iptables",
+        ),
+        (
+            "kind: Other",
+            "options.kube-proxy.config.kind: is \"Other\"; it must be KubeProxyConfiguration",
+        ),
+        (
+            "clientConnection: {kubeconfig: /a}",
+            "clientConnection.kubeconfig: is kept by control",
+        ),
+    ] {
+        let error = error_and(&options(config));
+        assert!(error.contains(expected), "{error}");
+    }
+    let error = error_and("options: {cluster-dns: {image: 'a b'}}\n");
+    assert!(
+        error.contains("options.cluster-dns.image: `a b` is no image"),
+        "{error}"
+    );
 }

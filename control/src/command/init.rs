@@ -40,15 +40,12 @@ const EXAMPLE: &str = include_str!("../../manifests/cluster.example.yml");
 mod tests {
     use std::path::Path;
 
-    use daemon::config_file::Document;
-
     use super::*;
     use crate::cluster::Cluster;
 
     #[test]
     fn the_example_is_valid() {
-        let document = Document::new(Path::new("cluster.yml"), EXAMPLE);
-        let cluster = Cluster::from_document(&document).unwrap();
+        let cluster = Cluster::parse(Path::new("cluster.yml"), EXAMPLE.as_bytes()).unwrap();
         assert!(cluster.ignored.is_empty());
     }
 }

@@ -1,55 +1,79 @@
-//! DNS of the cluster: Service and configuration of CoreDNS (`cluster-dns`),
-//! configuration of nodedns (`node-dns`).
+//! DNS of the cluster: CoreDNS (`cluster-dns`) and nodedns (`node-dns`), each with its
+//! configuration.
 
 use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::{Desired, Note, manifest};
+use super::fighter::fighter;
+use super::{Desired, Note};
 use crate::cluster::{Cluster, Upstreams};
 use crate::object::{Key, Object};
 use crate::observed::Observed;
+use crate::plan::{Left, Reason};
 
 mod corefile;
 mod nodedns;
 mod reverse;
+mod takeover;
+mod workload;
+
+use workload::Rollout;
 
 pub(super) fn add(desired: &mut Desired, cluster: &Cluster, observed: &Observed) {
     let upstreams = upstreams(&cluster.upstreams, observed, &mut desired.notes);
-    desired.objects.extend(services());
-    desired.objects.push(config_map(
-        CLUSTER_DNS,
-        json!({ "Corefile": corefile::render(&cluster.options.cluster_domain, &upstreams) }),
-    ));
-    match observed.cluster_ip(NAMESPACE, CLUSTER_DNS) {
-        Some(cluster_dns) => {
-            let mut data = json!({
-                nodedns::FILE: nodedns::render(cluster, cluster_dns, &upstreams),
-            });
-            // A takeover from CKE: pods of unbound may still read their file.
-            if let Some(unbound) = observed
-                .objects
-                .get(&node_dns())
-                .and_then(|live| live.pointer("/data/unbound.conf"))
-            {
-                data["unbound.conf"] = unbound.clone();
-            }
-            desired.objects.push(config_map(NODE_DNS, data));
+    let corefile = corefile::render(&cluster.options.cluster_domain, &upstreams);
+    desired
+        .objects
+        .extend(workload::cluster_dns(&cluster.options.cluster_dns_image));
+    let config = config_map(CLUSTER_DNS, json!({ COREFILE: corefile }));
+    add_config(desired, observed, config, COREFILE);
+    let Some(cluster_dns) = observed.cluster_ip(NAMESPACE, CLUSTER_DNS) else {
+        for object in [node_dns(), workload::daemon_set()] {
+            let needs = cluster_dns_service();
+            desired.notes.push(Note::Waits { object, needs });
         }
-        None => desired.notes.push(Note::Waits {
-            object: node_dns(),
-            needs: cluster_dns_service(),
+        return;
+    };
+    match nodedns::render(cluster, cluster_dns, &upstreams) {
+        Ok(text) => add_node_dns(desired, cluster, observed, text),
+        Err(why) => desired.refused.push(Left {
+            key: node_dns(),
+            reason: Reason::Blocked { why },
         }),
     }
 }
 
+fn add_node_dns(desired: &mut Desired, cluster: &Cluster, observed: &Observed, text: String) {
+    let mut data = json!({ nodedns::FILE: text });
+    let mut rollout = Rollout::Surge;
+    if let Some(unbound) = takeover::unbound_conf(observed) {
+        data[UNBOUND_CONF] = unbound.clone();
+        rollout = Rollout::Replace;
+    }
+    add_config(desired, observed, config_map(NODE_DNS, data), UNBOUND_CONF);
+    let image = &cluster.options.node_dns.image;
+    desired.objects.extend(workload::node_dns(image, rollout));
+}
+
+/// Adds a ConfigMap, and a note if a CKE has written `file` since we did.
+fn add_config(desired: &mut Desired, observed: &Observed, object: Object, file: &str) {
+    let live = observed.objects.get(&object.key);
+    let other = live.filter(|live| live["data"][file] != object.content["data"][file]);
+    if let Some(by) = other.and_then(|live| fighter(live, &["data", file])) {
+        let object = object.key.clone();
+        desired.notes.push(Note::Fought { object, by });
+    }
+    desired.objects.push(object);
+}
+
 /// The objects that are control's here.
-pub(super) fn own() -> [Key; 3] {
-    [
-        cluster_dns_service(),
-        Key::core("ConfigMap", NAMESPACE, CLUSTER_DNS),
-        node_dns(),
-    ]
+pub(super) fn own() -> Vec<Key> {
+    let objects = workload::cluster_dns("").into_iter();
+    let mut keys: Vec<Key> = objects.map(|object| object.key).collect();
+    keys.push(Key::core("ConfigMap", NAMESPACE, CLUSTER_DNS));
+    keys.extend([node_dns(), workload::daemon_set()]);
+    keys
 }
 
 /// What is somebody else's and must have been seen to decide about DNS.
@@ -75,13 +99,6 @@ fn upstreams(wanted: &Upstreams, observed: &Observed, notes: &mut Vec<Note>) -> 
     wanted.servers.clone()
 }
 
-fn services() -> Vec<Object> {
-    manifest::objects(
-        "cluster-dns.yaml",
-        include_str!("../../manifests/cluster-dns.yaml"),
-    )
-}
-
 fn config_map(name: &str, data: serde_json::Value) -> Object {
     Object {
         key: Key::core("ConfigMap", NAMESPACE, name),
@@ -105,3 +122,5 @@ fn cluster_dns_service() -> Key {
 const NAMESPACE: &str = "kube-system";
 const CLUSTER_DNS: &str = "cluster-dns";
 const NODE_DNS: &str = "node-dns";
+const COREFILE: &str = "Corefile";
+const UNBOUND_CONF: &str = "unbound.conf";

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::{Desired, Fighter, Note};
-use crate::FIELD_MANAGER;
+use super::fighter::fighter;
+use super::{Desired, Note};
 use crate::cluster::Cluster;
 use crate::object::{Key, Object};
 use crate::observed::Observed;
@@ -177,32 +177,11 @@ fn add_object(desired: &mut Desired, observed: &Observed, object: Object) {
     };
     let live = observed.objects.get(&object.key);
     let other = live.filter(|live| live[field] != object.content[field]);
-    if let Some(by) = other.and_then(|live| fighter(live, field)) {
+    if let Some(by) = other.and_then(|live| fighter(live, &[field])) {
         let object = object.key.clone();
         desired.notes.push(Note::Fought { object, by });
     }
     desired.objects.push(object);
-}
-
-/// Who undoes what we write: an API server that keeps its own endpoints, or a CKE that
-/// still runs. CKE writes by ordinary updates, and is not blamed before our first apply.
-fn fighter(live: &Value, field: &str) -> Option<Fighter> {
-    let entries = live["metadata"]["managedFields"].as_array()?;
-    let have_we_applied = entries
-        .iter()
-        .any(|entry| entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply");
-    let field = format!("f:{field}");
-    entries
-        .iter()
-        .filter(|entry| entry["fieldsV1"].get(&field).is_some())
-        .find_map(|entry| {
-            let by_update = entry["operation"] == "Update";
-            match entry["manager"].as_str()? {
-                "kube-apiserver" => Some(Fighter::ApiServer),
-                FIELD_MANAGER if by_update && have_we_applied => Some(Fighter::Cke),
-                _ => None,
-            }
-        })
 }
 
 /// Whether an address counts as ready: it is healthy, or none is, when the probes rather
@@ -224,8 +203,6 @@ fn is_refused(address: &IpAddr) -> bool {
 mod tests {
     use std::path::Path;
 
-    use daemon::config_file::Document;
-
     use super::*;
 
     fn desired(addresses: &[&str], health: &[(&str, bool)], observed: Observed) -> Desired {
@@ -237,8 +214,7 @@ mod tests {
             })
             .collect();
         let text = format!("name: t\nservice_subnet: 10.96.0.0/16\nnodes:\n{nodes}");
-        let document = Document::new(Path::new("cluster.yml"), &text);
-        let cluster = Cluster::from_document(&document).unwrap();
+        let cluster = Cluster::parse(Path::new("cluster.yml"), text.as_bytes()).unwrap();
         let health: BTreeMap<_, _> = health
             .iter()
             .map(|(address, healthy)| (address.parse().unwrap(), *healthy))

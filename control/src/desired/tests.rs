@@ -23,7 +23,7 @@ nodes:
   taints: [{{key: example.com/c, effect: NoSchedule}}]
 {more}"
     );
-    Cluster::from_document(&Document::new(Path::new("cluster.yml"), &text)).unwrap()
+    Cluster::parse(Path::new("cluster.yml"), text.as_bytes()).unwrap()
 }
 
 fn service(name: &str, cluster_ip: &str) -> (Key, serde_json::Value) {
@@ -81,6 +81,7 @@ fn node_dns_waits_for_the_cluster_ip_of_cluster_dns() {
     ] {
         let desired = desired(&cluster("dns_servers: [192.0.2.53]\n"), None, &observed);
         assert_eq!(data(&desired, "node-dns", "nodedns.yml"), None);
+        assert!(!names(&desired).contains(&"DaemonSet kube-system/node-dns".to_owned()));
         assert_eq!(
             desired.notes[0].to_string(),
             "ConfigMap kube-system/node-dns follows once Service kube-system/cluster-dns has a ClusterIP"
@@ -294,4 +295,16 @@ fn what_control_keeps_itself_is_refused_among_the_operators_own() {
             "Node a blocked: control itself keeps it, from cluster.yml; remove it from a.yml:3:1",
         ]
     );
+}
+
+#[test]
+fn what_nodedns_would_refuse_in_this_cluster_is_blocked_and_named() {
+    // Good in itself; but here CoreDNS has the address that the operator listens on.
+    let cluster = cluster("options: {node-dns: {config: {listen: ['10.68.0.10:53']}}}\n");
+    let desired = desired(&cluster, None, &with_cluster_dns());
+    let [Left { key, reason }] = &desired.refused[..] else {
+        panic!("{:?}", desired.refused)
+    };
+    assert_eq!(key.to_string(), "ConfigMap kube-system/node-dns");
+    assert!(reason.to_string().contains("is nodedns itself"), "{reason}");
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::apply::{End, Report};
 use crate::cluster::Cluster;
-use crate::desired::Note;
+use crate::desired::{API_SERVER, NodeConfig, Note};
 use crate::object::Key;
 use crate::plan::{Left, Plan, Reason};
 use crate::record::Record;
@@ -42,6 +42,23 @@ pub(crate) fn cluster(cluster: &Cluster, resources: Option<&Resources>) -> Strin
         control_plane: cluster.control_plane().count(),
         resources: resources.map(|resources| resources.objects.len()),
         ignored: ignored.collect(),
+    })
+}
+
+/// `control node-config -o json`.
+pub(crate) fn node_config(config: &NodeConfig) -> String {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        api_server: &'a str,
+        kube_proxy: Option<&'a Value>,
+        kubelet: &'a Value,
+        notes: &'a [String],
+    }
+    render(&Document {
+        api_server: API_SERVER,
+        kube_proxy: config.kube_proxy.as_ref(),
+        kubelet: &config.kubelet,
+        notes: &config.notes,
     })
 }
 

@@ -4,13 +4,15 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
 use super::fields::before_and_after;
 use super::printable;
 use crate::apply::{End, Outcome, Report};
+use crate::cli::Part;
 use crate::cluster::Cluster;
-use crate::desired::Note;
+use crate::desired::{API_SERVER, KUBE_PROXY_FILE, NodeConfig, Note};
 use crate::plan::{Action, Left, Operation, Plan, Reason};
 use crate::resources::{Resource, Resources};
 use crate::status::Status;
@@ -153,6 +155,32 @@ pub(crate) fn resources(resources: &Resources) -> String {
     let mut text = String::new();
     for Resource { object, source } in &resources.objects {
         let _ = writeln!(text, "{}  {DIM}{source}{DIM:#}", object.key);
+    }
+    text
+}
+
+/// `control node-config`: YAML, one document a file; what is to be known in comments.
+pub(crate) fn node_config(config: &NodeConfig, part: Option<Part>) -> String {
+    let mut text = String::new();
+    for note in &config.notes {
+        let _ = writeln!(text, "# {note}");
+    }
+    let mut file = |title: &str, content: &Value, follows: bool| {
+        let yaml = daemon::config_file::to_yaml(content).expect("its keys are words");
+        let separator = if follows { "---\n" } else { "" };
+        let _ = write!(text, "{separator}# {title}\n{yaml}");
+    };
+    let wants = |one| part.is_none_or(|part| part == one);
+    let kube_proxy = config.kube_proxy.as_ref();
+    if let Some(content) = kube_proxy.filter(|_| wants(Part::KubeProxy)) {
+        let title = format!("{KUBE_PROXY_FILE}; server in its kubeconfig: {API_SERVER}");
+        file(&title, content, false);
+    }
+    if wants(Part::Kubelet) {
+        let title =
+            format!("kubelet's own, beside the rest; server in its kubeconfig: {API_SERVER}");
+        let both = part.is_none() && kube_proxy.is_some();
+        file(&title, &config.kubelet, both);
     }
     text
 }

@@ -49,7 +49,12 @@ pub(super) fn decide(
     if has_revision {
         set_revision(&mut content, from.unwrap_or(1));
     }
-    let leftovers = owners.leftovers(live, &content);
+    let mut leftovers = owners.leftovers(live, &content);
+    // What somebody else has written, too, stays whether we drop it or not.
+    leftovers.retain(|left| {
+        let is_shared = owners.others(&left.field).next().is_some();
+        !(is_shared && left.live.as_ref().is_some_and(is_one_value))
+    });
     let (theirs, mut changes): (Vec<_>, Vec<_>) = differences(&content, live)
         .into_iter()
         .partition(|change| is_theirs(&owners, change));
@@ -96,6 +101,10 @@ fn has_revision(key: &Key) -> bool {
             || key.name == "cke-etcd"
             || key.name.starts_with("cke-etcd-ipv"));
     !(is_endpoints && is_control_plane)
+}
+
+fn is_one_value(value: &Value) -> bool {
+    !(value.is_object() || value.is_array())
 }
 
 fn is_ours(owners: &Owners<'_>, change: &Change) -> bool {

@@ -132,3 +132,21 @@ fn a_huge_file_is_refused_unread() {
         "{error}"
     );
 }
+
+#[test]
+fn the_seeds_of_the_fuzz_target_are_answered() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds/resources");
+    let mut taken = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        for resource in parse(&file, &fs::read(&file).unwrap())
+            .into_iter()
+            .flatten()
+        {
+            taken += 1;
+            let json = resource.object.content.to_string();
+            assert_eq!(parsed(&json)[0].object, resource.object, "{file:?}");
+        }
+    }
+    assert!(taken >= 3, "{taken}");
+}

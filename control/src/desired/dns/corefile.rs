@@ -10,7 +10,9 @@ pub(super) fn render(domain: &str, upstreams: &[IpAddr]) -> String {
     let mut text =
         String::from("# Written by control from cluster.yml; changes here are undone.\n");
     text.push_str(".:1053 {\n");
-    for plugin in ["errors", "log", "health", "ready", "reload", "loadbalance"] {
+    // A pod that ends answers on while the nodes learn that it is gone.
+    let health = "health {\n        lameduck 5s\n    }";
+    for plugin in ["errors", "log", health, "ready", "reload", "loadbalance"] {
         let _ = writeln!(text, "    {plugin}");
     }
     text.push_str("    prometheus :9153\n    cache 30\n");

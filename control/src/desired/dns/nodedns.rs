@@ -13,8 +13,13 @@ use crate::cluster::Cluster;
 /// The ConfigMap's key that nodedns reads.
 pub(super) const FILE: &str = "nodedns.yml";
 
-/// The text of `nodedns.yml`, with `cluster_dns` as CoreDNS' ClusterIP.
-pub(super) fn render(cluster: &Cluster, cluster_dns: IpAddr, upstreams: &[IpAddr]) -> String {
+/// The text of `nodedns.yml`, with `cluster_dns` as CoreDNS' ClusterIP, or why what
+/// cluster.yml asks for cannot be.
+pub(super) fn render(
+    cluster: &Cluster,
+    cluster_dns: IpAddr,
+    upstreams: &[IpAddr],
+) -> Result<String, String> {
     let domain = format!("{}.", cluster.options.cluster_domain);
     let mut zones: Vec<Zone> = std::iter::once(domain)
         .chain(reverse::zones(cluster.service_subnet))
@@ -42,8 +47,11 @@ pub(super) fn render(cluster: &Cluster, cluster_dns: IpAddr, upstreams: &[IpAddr
         nsec3_max_iterations: NSEC3_MAX_ITERATIONS,
         sha1_signatures: false,
     };
+    let file = cluster.options.node_dns.over(file)?;
     let yaml = daemon::config_file::to_yaml(&file).expect("its keys are words");
-    format!("# Written by control from cluster.yml; changes here are undone.\n{yaml}")
+    Ok(format!(
+        "# Written by control from cluster.yml; changes here are undone.\n{yaml}"
+    ))
 }
 
 fn zone(name: &str, protocol: &Protocol, servers: &[IpAddr]) -> Zone {

@@ -158,8 +158,7 @@ fn a_valid_cluster_says_what_is_ignored() {
     let yaml = "name: prod\nservice_subnet: 10.96.0.0/16\nreboot: {}\nnodes:\n\
         - {address: 10.0.0.1, hostname: a, user: u, control_plane: true}\n";
     let path = Path::new("cluster.yml");
-    let document = daemon::config_file::Document::new(path, yaml);
-    let valid = Cluster::from_document(&document).unwrap();
+    let valid = Cluster::parse(path, yaml.as_bytes()).unwrap();
     insta::assert_snapshot!(plain(&cluster(path, &valid, None)) + &as_json::cluster(&valid, None));
 }
 

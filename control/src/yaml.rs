@@ -1,37 +1,57 @@
-//! YAML documents as Kubernetes reads them, into JSON.
+//! YAML documents as Kubernetes reads them, with the place of every value.
 //!
-//! Other than a parser of configuration this one keeps to YAML 1.1 ([`super::scalar`]),
+//! Other than a parser of configuration this one keeps to YAML 1.1 ([`scalar`]),
 //! follows anchors, aliases and merge keys (`<<`), refuses a key that stands twice, and
 //! says of each mistake in which line and column it stands. What a text can make it
 //! hold is bounded: [`MAX_DEPTH`] levels, [`MAX_VALUES`] values, aliases included.
+//!
+//! `resources` takes the values as JSON, `cluster` as types of its own ([`typed`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::scalar;
+mod scalar;
+pub(crate) mod typed;
 
-/// One document of a file.
+/// A value, and where it stands.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Document {
+pub(crate) struct Node {
     /// Where it begins.
-    pub(super) place: Place,
-    pub(super) value: Value,
+    pub(crate) place: Place,
+    pub(crate) content: Content,
+}
+
+/// What stands there.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Content {
+    /// No list and no map.
+    Scalar(Value),
+    List(Vec<Node>),
+    Map(BTreeMap<String, Field>),
+}
+
+/// A field of a map.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Field {
+    /// Where its key stands.
+    pub(crate) place: Place,
+    pub(crate) value: Node,
 }
 
 /// A place in a text; both count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) line: usize,
-    pub(super) column: usize,
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mistake {
-    pub(super) place: Place,
-    pub(super) message: String,
+pub(crate) struct Mistake {
+    pub(crate) place: Place,
+    pub(crate) message: String,
 }
 
 impl Mistake {
@@ -43,8 +63,42 @@ impl Mistake {
     }
 }
 
+impl Node {
+    /// The value as JSON.
+    pub(crate) fn into_value(self) -> Value {
+        match self.content {
+            Content::Scalar(value) => value,
+            Content::List(items) => items.into_iter().map(Self::into_value).collect(),
+            Content::Map(fields) => fields
+                .into_iter()
+                .map(|(key, field)| (key, field.value.into_value()))
+                .collect(),
+        }
+    }
+
+    /// Whether there is nothing.
+    pub(crate) fn is_null(&self) -> bool {
+        self.content == Content::Scalar(Value::Null)
+    }
+}
+
+/// The text of a file.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, Mistake> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let good = &bytes[..error.valid_up_to()];
+        let last_line = good.rsplit(|&byte| byte == b'\n').next().unwrap_or(good);
+        Mistake {
+            place: Place {
+                line: good.iter().filter(|&&byte| byte == b'\n').count() + 1,
+                column: String::from_utf8_lossy(last_line).chars().count() + 1,
+            },
+            message: "is not UTF-8 text; is this a binary file?".to_owned(),
+        }
+    })
+}
+
 /// The documents of `text` that are not empty.
-pub(super) fn documents(text: &str) -> Result<Vec<Document>, Mistake> {
+pub(crate) fn documents(text: &str) -> Result<Vec<Node>, Mistake> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
@@ -58,10 +112,9 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Mistake> {
             Event::DocumentStart(..) => {
                 reader.anchors.clear();
                 let (event, span) = reader.next()?;
-                let value = reader.value(event, span, 0)?;
-                if !value.is_null() {
-                    let place = place(span.start);
-                    documents.push(Document { place, value });
+                let node = reader.node(event, span, 0)?;
+                if !node.is_null() {
+                    documents.push(node);
                 }
             }
             _ => {}
@@ -72,7 +125,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Mistake> {
 struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
     /// The value of each anchor that is complete, and how many values it holds.
-    anchors: HashMap<usize, (Value, usize)>,
+    anchors: HashMap<usize, (Node, usize)>,
     /// How many values have been made.
     values: usize,
 }
@@ -90,16 +143,17 @@ impl<'a> Reader<'a> {
     }
 
     /// The value that begins with `event`, which has been read.
-    fn value(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Value, Mistake> {
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Mistake> {
         if depth > MAX_DEPTH {
             let message = format!("is nested more than {MAX_DEPTH} levels deep");
             return Err(Mistake::at(span.start, message));
         }
         let before = self.values;
         self.count(1, span)?;
-        let (value, anchor) = match event {
+        let (content, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                (scalar_value(&text, style, tag.as_deref(), span)?, anchor)
+                let value = scalar_value(&text, style, tag.as_deref(), span)?;
+                (Content::Scalar(value), anchor)
             }
             Event::SequenceStart(_, anchor, _) => {
                 let mut items = Vec::new();
@@ -108,24 +162,28 @@ impl<'a> Reader<'a> {
                     if matches!(event, Event::SequenceEnd) {
                         break;
                     }
-                    items.push(self.value(event, span, depth + 1)?);
+                    items.push(self.node(event, span, depth + 1)?);
                 }
-                (Value::Array(items), anchor)
+                (Content::List(items), anchor)
             }
-            Event::MappingStart(_, anchor, _) => (self.mapping(depth)?, anchor),
+            Event::MappingStart(_, anchor, _) => (Content::Map(self.mapping(depth)?), anchor),
             Event::Alias(anchor) => return self.alias(anchor, span),
             _ => return Err(Mistake::at(span.start, "is not a value")),
         };
+        let node = Node {
+            place: place(span.start),
+            content,
+        };
         if anchor > 0 {
             let values = self.values - before;
-            self.anchors.insert(anchor, (value.clone(), values));
+            self.anchors.insert(anchor, (node.clone(), values));
         }
-        Ok(value)
+        Ok(node)
     }
 
-    fn mapping(&mut self, depth: usize) -> Result<Value, Mistake> {
-        let mut map = Map::new();
-        let mut merged = Map::new();
+    fn mapping(&mut self, depth: usize) -> Result<BTreeMap<String, Field>, Mistake> {
+        let mut map = BTreeMap::new();
+        let mut merged = BTreeMap::new();
         loop {
             let (event, span) = self.next()?;
             let is_merge = match &event {
@@ -133,32 +191,33 @@ impl<'a> Reader<'a> {
                 Event::Scalar(text, ScalarStyle::Plain, ..) => text == "<<",
                 _ => false,
             };
-            let key = self.value(event, span, depth + 1)?;
+            let key = self.node(event, span, depth + 1)?;
             let (event, value_span) = self.next()?;
-            let value = self.value(event, value_span, depth + 1)?;
+            let value = self.node(event, value_span, depth + 1)?;
             if is_merge {
                 merge(&mut merged, value, value_span)?;
                 continue;
             }
-            let key = key_text(key, span)?;
+            let key = key_text(key)?;
             if map.contains_key(&key) {
                 let message = format!("key `{key}` is there twice; remove one");
                 return Err(Mistake::at(span.start, message));
             }
-            map.insert(key, value);
+            let place = place(span.start);
+            map.insert(key, Field { place, value });
         }
-        for (key, value) in merged {
-            map.entry(key).or_insert(value);
+        for (key, field) in merged {
+            map.entry(key).or_insert(field);
         }
-        Ok(Value::Object(map))
+        Ok(map)
     }
 
-    fn alias(&mut self, anchor: usize, span: Span) -> Result<Value, Mistake> {
-        let Some((value, values)) = self.anchors.get(&anchor).cloned() else {
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Mistake> {
+        let Some((node, values)) = self.anchors.get(&anchor).cloned() else {
             return Err(Mistake::at(span.start, "is an alias of the value it is in"));
         };
         self.count(values, span)?;
-        Ok(value)
+        Ok(node)
     }
 
     fn count(&mut self, values: usize, span: Span) -> Result<(), Mistake> {
@@ -207,33 +266,36 @@ fn scalar_value(
 }
 
 /// A key as JSON has it: Kubernetes turns `on:` into `"true"` and `1:` into `"1"`.
-fn key_text(key: Value, span: Span) -> Result<String, Mistake> {
-    match key {
-        Value::String(text) => Ok(text),
-        Value::Bool(yes) => Ok(yes.to_string()),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => Err(Mistake::at(
-            span.start,
-            "a key must be a text, a number or a boolean",
-        )),
+fn key_text(key: Node) -> Result<String, Mistake> {
+    match key.content {
+        Content::Scalar(Value::String(text)) => Ok(text),
+        Content::Scalar(Value::Bool(yes)) => Ok(yes.to_string()),
+        Content::Scalar(Value::Number(number)) => Ok(number.to_string()),
+        _ => Err(Mistake {
+            place: key.place,
+            message: "a key must be a text, a number or a boolean".to_owned(),
+        }),
     }
 }
 
 /// What `<<` brings: one mapping, or several of which the first wins.
-fn merge(into: &mut Map<String, Value>, value: Value, span: Span) -> Result<(), Mistake> {
-    let maps = match value {
-        Value::Array(maps) => maps,
-        map => vec![map],
+fn merge(into: &mut BTreeMap<String, Field>, node: Node, span: Span) -> Result<(), Mistake> {
+    let maps = match node.content {
+        Content::List(maps) => maps,
+        content => vec![Node {
+            place: node.place,
+            content,
+        }],
     };
     for map in maps {
-        let Value::Object(map) = map else {
+        let Content::Map(map) = map.content else {
             return Err(Mistake::at(
                 span.start,
                 "`<<` takes a mapping, or a list of mappings",
             ));
         };
-        for (key, value) in map {
-            into.entry(key).or_insert(value);
+        for (key, field) in map {
+            into.entry(key).or_insert(field);
         }
     }
     Ok(())
@@ -267,7 +329,7 @@ mod tests {
         documents(text)
             .unwrap()
             .into_iter()
-            .map(|document| document.value)
+            .map(Node::into_value)
             .collect()
     }
 
