@@ -4,6 +4,7 @@
 //! of its own; the admin endpoint has one.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -51,15 +52,12 @@ pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failur
     // What the limit is does not matter: sockets and clients are bounded otherwise.
     let _ = descriptors::raise_limit();
     let sockets = listen::open(&config.listen, config.workers.get()).map_err(Failure::failed)?;
-    admin::serve(
-        config.admin,
-        Endpoint {
-            readiness: readiness.clone(),
-            metrics: registry,
-            pages: Vec::new(),
-        },
-    )
-    .map_err(Failure::failed)?;
+    let endpoint = Endpoint {
+        readiness: readiness.clone(),
+        metrics: registry,
+        pages: Vec::new(),
+    };
+    serve_admin(config.admin, endpoint)?;
     say_what_is_missing(config);
 
     let metrics = Metrics::new();
@@ -111,6 +109,35 @@ pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failur
         starting.done();
         supervise(shutdown, workers, &readiness, &cache).await
     })
+}
+
+/// Serves the admin endpoint as soon as its address is free: during an update the pod
+/// before this one has it until it ends, and questions are answered meanwhile.
+fn serve_admin(address: SocketAddr, endpoint: Endpoint) -> Result<(), Failure> {
+    match admin::serve(address, endpoint.clone()) {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_address_in_use() => {
+            warn!(%error, "another one has it, a nodedns before this one perhaps; waiting for it");
+            thread::Builder::new()
+                .name("admin wait".to_owned())
+                .spawn(move || wait_for_admin(address, &endpoint))
+                .context("cannot start a thread")
+                .map_err(Failure::failed)?;
+            Ok(())
+        }
+        Err(error) => Err(Failure::failed(error)),
+    }
+}
+
+fn wait_for_admin(address: SocketAddr, endpoint: &Endpoint) {
+    loop {
+        thread::sleep(ADMIN_RETRY);
+        match admin::serve(address, endpoint.clone()) {
+            Ok(_) => return info!(%address, "admin endpoint"),
+            Err(error) if error.is_address_in_use() => {}
+            Err(error) => return error!(%error, "going on without"),
+        }
+    }
 }
 
 /// Checks `config` against the world, on standard output.
@@ -303,5 +330,7 @@ fn say_what_is_missing(config: &Config) {
     }
 }
 
+/// Less than the period of a liveness probe.
+const ADMIN_RETRY: Duration = Duration::from_millis(500);
 /// A question has 4.5 s; then a moment to send the answers.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -176,3 +176,23 @@ async fn check_names_who_passes_no_signatures_on() {
 async fn server(place: &Place) -> Option<CoreDns> {
     coredns(place, 2, "example.", "www A 192.0.2.7").await
 }
+
+#[tokio::test]
+async fn a_second_process_answers_beside_the_first_and_takes_its_place() {
+    let place = Place::loopback();
+    let Some(server) = server(&place).await else {
+        return;
+    };
+    let zones = zone(".", &[server.address().to_string()]);
+    let mut first = Node::start(&place, &zones).await;
+    let mut second = launch(&place, &configuration(&place, &zones)).start();
+    second.says("waiting for it").await;
+    first.peer.signal(tests::peer::Signal::TERM);
+    let status = first.peer.exited(Duration::from_secs(5)).await.unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!(first.addresses("www.example.").await, ["192.0.2.7"]);
+    let admin = &first.admin;
+    second
+        .ready(Duration::from_secs(5), async || admin.ready().await)
+        .await;
+}
