@@ -74,7 +74,7 @@ impl World {
     }
 }
 
-fn cases(sha1: bool) -> Vec<Case> {
+fn all_cases(sha1: bool) -> Vec<Case> {
     [
         standard::cases(sha1),
         faults::cases(),
@@ -91,20 +91,29 @@ async fn every_question_has_the_answer_that_its_rfc_says() {
         return;
     };
     let node = world.node(&place, "").await;
-    the_table_holds(&node).await;
+    let cases = all_cases(false);
+    assert!(cases.len() >= 200, "{}", cases.len());
+    the_table_holds(&node, &cases).await;
     clients_get_what_their_bits_ask_for(&node).await;
+    drop(node);
+    let node = world.node(&place, "sha1_signatures: true\n").await;
+    let mut of_sha1 = all_cases(true);
+    of_sha1.retain(|case| {
+        ["a5.tld.", "a7.tld."]
+            .iter()
+            .any(|zone| case.name.ends_with(zone))
+    });
+    the_table_holds(&node, &of_sha1).await;
     drop(node);
     let node = world.node(&place, "validation: log\n").await;
     what_is_only_logged_is_passed_on(&node).await;
 }
 
-async fn the_table_holds(node: &Node) {
-    let cases = cases(false);
-    assert!(cases.len() >= 200, "{}", cases.len());
+async fn the_table_holds(node: &Node, cases: &[Case]) {
     let mut wrong = Vec::new();
     // Once from an empty cache, once from a warm one.
     for temperature in ["cold", "warm"] {
-        for case in &cases {
+        for case in cases {
             let reply = case.question().ask(node.address).await.unwrap();
             let found = found(&reply);
             if found != case.expected {
@@ -304,7 +313,7 @@ async fn unbound_and_bind_say_the_same() {
     };
     // Debian's judges validate SHA-1.
     let node = world.node(&place, "sha1_signatures: true\n").await;
-    let cases = cases(true);
+    let cases = all_cases(true);
     let mut unexplained = Vec::new();
     for case in &cases {
         let ours = judged(case, node.address).await;

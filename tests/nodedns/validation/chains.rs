@@ -37,6 +37,12 @@ pub(crate) fn cases() -> Vec<Case> {
         ("to-s-i.i.tld.", A, INSECURE),
         ("to-s-b.i.tld.", A, bogus(10)),
         ("to-i-b.i.tld.", A, bogus(10)),
+        // The alias in the middle is what is wrong; where it leads is right.
+        ("to-b-s.s.tld.", A, bogus(10)),
+        ("to-b-s.i.tld.", A, bogus(10)),
+        ("alias.faults.tld.", A, bogus(10)),
+        ("to-s-b-s.s.tld.", A, bogus(10)),
+        ("to-i-b-s.s.tld.", A, bogus(10)),
         ("to-s.s.tld.", MX, SECURE),
         ("to-s.i.tld.", MX, INSECURE),
         ("nx-s.s.tld.", A, SECURE_NX),
@@ -70,6 +76,9 @@ to-s-b CNAME to-b.s.tld.
 to-i-s CNAME to-s.i.tld.
 to-i-i CNAME to-i.i.tld.
 to-i-b CNAME to-b.i.tld.
+to-b-s CNAME alias.faults.tld.
+to-s-b-s CNAME to-b-s.s.tld.
+to-i-b-s CNAME to-b-s.i.tld.
 nx-s CNAME nx.a13.tld.
 nx-i CNAME nx.plain.tld.
 nx-b CNAME nx.h-unsigned.tld.

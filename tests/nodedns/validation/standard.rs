@@ -66,7 +66,7 @@ enum Proof {
     Cut,
 }
 
-const ZONES: [(&str, &str, Denial); 11] = [
+const ZONES: [(&str, &str, Denial); 12] = [
     ("a8", "RSASHA256", Denial::Nsec),
     ("a10", "RSASHA512", Denial::Nsec),
     ("a13", "ECDSAP256SHA256", Denial::Nsec),
@@ -75,6 +75,7 @@ const ZONES: [(&str, &str, Denial); 11] = [
     ("n3", "ECDSAP256SHA256", nsec3(0, "-", false)),
     ("salt", "ECDSAP256SHA256", nsec3(10, "aabbccdd", false)),
     ("out", "ECDSAP256SHA256", nsec3(0, "-", true)),
+    ("most", "ECDSAP256SHA256", nsec3(50, "ab", false)),
     ("many", "ECDSAP256SHA256", nsec3(200, "-", false)),
     ("a5", "RSASHA1", Denial::Nsec),
     ("a7", "NSEC3RSASHA1", nsec3(1, "ab", false)),
