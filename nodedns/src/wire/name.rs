@@ -2,6 +2,7 @@
 //! at most 255 bytes, labels of at most 63.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::wire::u16_at;
 
@@ -183,6 +184,23 @@ pub(crate) fn expand(message: &[u8], at: usize, into: &mut Expanded) -> Option<u
             _ => return None,
         }
     }
+}
+
+/// The stretches of `message` that the name at `at`, which [`expand`] has read, is made
+/// of: a label or a pointer each.
+pub(crate) fn stretches(message: &[u8], at: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut next = Some(at);
+    std::iter::from_fn(move || {
+        let at = next?;
+        let length = usize::from(*message.get(at)?);
+        if length & POINTER == POINTER {
+            next = u16_at(message, at).map(|pointer| usize::from(pointer & 0x3fff));
+            return Some(at..at + 2);
+        }
+        let end = at + 1 + length;
+        next = (length > 0).then_some(end);
+        Some(at..end)
+    })
 }
 
 /// Room for one expanded name.

@@ -51,7 +51,8 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Walks `message`. Nothing when it does not have exactly one question, or a
-    /// record is cut short, or an owner's name is malformed. The number of
+    /// record is cut short, or an owner's name is malformed or has parts in what
+    /// changes while the message is kept: the header, or the TTL of a record. The number of
     /// records is bounded by the length of the message: each has 11 bytes.
     pub(crate) fn of(message: &[u8]) -> Option<Self> {
         if message.len() < HEADER_LEN || u16_at(message, 4)? != 1 {
@@ -67,6 +68,9 @@ impl Layout {
         for (section, count_at) in SECTIONS {
             for _ in 0..u16_at(message, count_at)? {
                 let fixed = name::expand(message, at, &mut owner)?;
+                if is_made_of_fields(message, at, &records) {
+                    return None;
+                }
                 let length = usize::from(u16_at(message, fixed + 8)?);
                 let data_at = fixed + 10;
                 let end = data_at + length;
@@ -114,6 +118,17 @@ impl Layout {
         self.section(Section::Additional)
             .find(|record| record.rtype == rtype::OPT)
     }
+}
+
+/// Whether the name at `at` has a part in the header, or in the fields between owner
+/// and data of one of `records`, which all begin before it: no name has ever stood
+/// there (RFC 1035 §4.1.4: "a prior occurrence of the same name").
+fn is_made_of_fields(message: &[u8], at: usize, records: &[Record]) -> bool {
+    name::stretches(message, at).any(|stretch| {
+        let after = records.partition_point(|record| record.data_at <= stretch.start);
+        let fields = records.get(after).map(|record| record.ttl_at - 4);
+        stretch.start < HEADER_LEN || fields.is_some_and(|fields| fields < stretch.end)
+    })
 }
 
 const SECTIONS: [(Section, usize); 3] = [
@@ -201,6 +216,24 @@ pub(crate) mod tests {
         });
         for cut in 0..message.len() {
             assert!(Layout::of(&message[..cut]).is_none(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_owner_made_of_fields_that_change_is_malformed() {
+        // The TTL spells `a.`, and the second byte of the flags the root.
+        let ttl = u32::from_be_bytes([0, 1, b'a', 0]);
+        let mut message = response(|message| {
+            message.add_answer(a("www.example.", ttl, 1));
+            message.add_answer(a("www.example.", 60, 2));
+        });
+        let records = Layout::of(&message).unwrap().records;
+        let (spelt, second) = (records[0].ttl_at + 1, records[1].at);
+        for into in [spelt, 3] {
+            message[second..second + 2].copy_from_slice(&(0xc000 | into as u16).to_be_bytes());
+            let mut owner = Expanded::new();
+            assert!(name::expand(&message, second, &mut owner).is_some());
+            assert_eq!(Layout::of(&message), None, "into {into}");
         }
     }
 
