@@ -76,6 +76,15 @@ impl Anchors {
         }
     }
 
+    /// The keys of `zone` that are trusted without a proof; `None` where there are
+    /// none, or a negative anchor is at its name.
+    pub(crate) fn at(&self, zone: &Name) -> Option<&[Trusted]> {
+        if self.negative.contains(zone) {
+            return None;
+        }
+        self.trusted.get(zone).map(Vec::as_slice)
+    }
+
     /// What governs `name`. A negative anchor wins over keys at the same name.
     pub(crate) fn governing<'a>(&'a self, name: &'a [u8]) -> Governing<'a> {
         for suffix in suffixes(name) {

@@ -70,8 +70,7 @@ impl Cache {
 
     /// Forgets the answer under `key`.
     pub(crate) fn remove(&self, key: &Key) {
-        let is_it = |kept: &[u8]| kept == key.as_bytes();
-        self.with_shard(key, |store| store.retain(|kept| !is_it(kept)));
+        self.with_shard(key, |store| store.retain(|kept| kept != key.as_bytes()));
     }
 
     /// Forgets all answers that have anything to do with names at or below one of

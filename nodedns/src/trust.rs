@@ -106,8 +106,9 @@ impl Keeper {
         let now = now();
         let is_any_validated = config.zones.iter().any(|zone| zone.validate);
         let config = &config.validation;
-        let mut keeper = Self {
-            points: point::all(&config.anchors, disk.points(), now),
+        let learned = config.follow_rollovers.then(|| disk.points());
+        let keeper = Self {
+            points: point::all(&config.anchors, learned.unwrap_or_default(), now),
             // Where nothing is validated nobody needs keys.
             follows: config.follow_rollovers && is_any_validated,
             negative: config.negative.clone(),
@@ -116,11 +117,6 @@ impl Keeper {
             disk,
             resolver,
         };
-        if !config.follow_rollovers {
-            for point in &mut keeper.points {
-                point.forget();
-            }
-        }
         for anchor in keeper.by_hand.all() {
             let name = &anchor.name;
             let until = crate::anchors::stored::time(anchor.until);

@@ -40,7 +40,7 @@ use std::time::Instant;
 
 use crate::anchors::Anchors;
 use crate::validate::budget::Budget;
-use crate::validate::chain::{fault, insecure};
+use crate::validate::chain::insecure;
 use crate::validate::response::{Examination, Halt};
 use crate::validate::zones::Zones;
 use crate::wire::name::Name;
@@ -154,7 +154,7 @@ impl Validator {
             Err(Halt::Bogus(fault)) => Verdict::Bogus(fault),
             Err(Halt::Ask(need)) => match budget.question() {
                 Ok(()) => return Step::Ask(need),
-                Err(_) => Verdict::Bogus(fault(&name, asked, FaultKind::TooMuchWork)),
+                Err(_) => Verdict::Bogus(FaultKind::TooMuchWork.of(&name, asked)),
             },
         };
         let records = belonging(&sets, &kept);
@@ -166,7 +166,7 @@ impl Validator {
         let judged = match select(&capped, wanted) {
             Some(selected) => Judged::new(selected, &verdict),
             None => {
-                verdict = Verdict::Bogus(fault(&name, asked, FaultKind::TooMuchWork));
+                verdict = Verdict::Bogus(FaultKind::TooMuchWork.of(&name, asked));
                 Judged::new(capped, &verdict)
             }
         };

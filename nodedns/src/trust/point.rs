@@ -86,11 +86,6 @@ impl Point {
         self.keys = TrustPoint::restored(revoked);
     }
 
-    /// Back to what is configured.
-    pub(super) fn forget(&mut self) {
-        self.keys = TrustPoint::default();
-    }
-
     /// What is trusted: what is configured and not revoked, and what was learned.
     pub(super) fn anchors(&self) -> Vec<Anchor> {
         let is_distrusted = |trusted: &&Trusted| {

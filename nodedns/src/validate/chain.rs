@@ -137,10 +137,7 @@ impl Validator {
         if let Some(Cut::Signed(trusted)) = self.zones.get(zone.as_wire(), moment.instant) {
             return Some(trusted);
         }
-        match anchors.governing(zone.as_wire()) {
-            Governing::Keys(top, anchored) if top == zone.as_wire() => Some(anchored.into()),
-            _ => None,
-        }
+        anchors.at(zone).map(Into::into)
     }
 
     /// The keys of `zone` (RFC 4035 §5.2): one that is trusted has to sign them all.
@@ -159,7 +156,7 @@ impl Validator {
                 return (cut, UNUSABLE);
             }
         };
-        let bogus = |kind| (Cut::Bogus(fault(zone, rtype::DNSKEY, kind)), u32::MAX);
+        let bogus = |kind: FaultKind| (Cut::Bogus(kind.of(zone, rtype::DNSKEY)), u32::MAX);
         let Some(set) = find(sets, Section::Answer, zone, rtype::DNSKEY) else {
             return bogus(FaultKind::KeyMissing);
         };
@@ -192,7 +189,7 @@ impl Validator {
         moment: Moment,
         budget: &mut Budget,
     ) -> (Cut, u32) {
-        let bogus = |kind| (Cut::Bogus(fault(name, rtype::DS, kind)), u32::MAX);
+        let bogus = |kind: FaultKind| (Cut::Bogus(kind.of(name, rtype::DS)), u32::MAX);
         let proofs = self.proofs(sets, above, moment, budget);
         if let Some(set) = find(sets, Section::Answer, name, rtype::DS) {
             return match self.check(set, above, moment, budget) {
@@ -368,14 +365,6 @@ pub(super) fn insecure(zone: &[u8], why: Unsigned) -> Insecure {
     Insecure {
         zone: owned(zone),
         why,
-    }
-}
-
-pub(super) fn fault(name: &Name, rtype: u16, kind: FaultKind) -> Fault {
-    Fault {
-        name: name.clone(),
-        rtype,
-        kind,
     }
 }
 

@@ -64,11 +64,6 @@ pub(super) fn classify(
     rcode: Rcode,
     scope: Scope,
 ) -> Result<Shape, Fault> {
-    let fault = |name: &Name, kind| Fault {
-        name: name.clone(),
-        rtype: rtype::CNAME,
-        kind,
-    };
     let mut shape = Shape {
         links: Vec::new(),
         name: name.clone(),
@@ -90,7 +85,7 @@ pub(super) fn classify(
             return Ok(shape);
         };
         if shape.links.len() == ALIASES {
-            return Err(fault(name, FaultKind::TooManyAliases));
+            return Err(FaultKind::TooManyAliases.of(name, rtype::CNAME));
         }
         let is_dname = sets[set].rtype == rtype::DNAME;
         let cname = find(sets, &shape.name, rtype::CNAME);
@@ -98,7 +93,7 @@ pub(super) fn classify(
         if let (Some(made), Some(target)) = (made, &target)
             && sets[made].data != [target.as_wire()]
         {
-            return Err(fault(&shape.name, FaultKind::Rewrite));
+            return Err(FaultKind::Rewrite.of(&shape.name, rtype::CNAME));
         }
         let link = Link {
             name: shape.name.clone(),
@@ -118,7 +113,7 @@ pub(super) fn classify(
                 shape.end = End::Link;
                 return Ok(shape);
             }
-            None => return Err(fault(&shape.name, FaultKind::Rewrite)),
+            None => return Err(FaultKind::Rewrite.of(&shape.name, rtype::CNAME)),
         }
     }
 }

@@ -4,9 +4,8 @@
 
 use std::sync::PoisonError;
 
-use crate::anchors::Governing;
 use crate::validate::budget::Budget;
-use crate::validate::chain::{MAX_KEYS, find};
+use crate::validate::chain::find;
 use crate::validate::key::Key;
 use crate::validate::signature::made_by;
 use crate::validate::{Need, Validator};
@@ -39,16 +38,11 @@ impl Validator {
         }
         let zone = &need.name;
         let anchors = self.anchors.read().unwrap_or_else(PoisonError::into_inner);
-        let trusted = match anchors.governing(zone.as_wire()) {
-            Governing::Keys(top, trusted) if top == zone.as_wire() => trusted,
-            _ => return None,
-        };
+        let trusted = anchors.at(zone)?;
         let sets = RrSet::all(response);
         let set = find(&sets, Section::Answer, zone, rtype::DNSKEY)?;
-        let keys = set.data.iter().take(MAX_KEYS);
-        let keys: Vec<Key> = keys
-            .filter_map(|data| Key::of(data))
-            .filter(|key| self.policy.accepts(key.algorithm))
+        let keys: Vec<Key> = self
+            .keys_shown(set)
             .filter(|key| trusted.iter().any(|one| key.is(zone.as_wire(), one)))
             .collect();
         let mut signed = |now| -> Option<&Signature> {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::validate::budget::Budget;
-use crate::validate::chain::{Located, SignedProofs, Zone, fault, insecure, owned};
+use crate::validate::chain::{Located, SignedProofs, Zone, insecure, owned};
 use crate::validate::classify::{End, Link, Scope, classify};
 use crate::validate::denial::{Gap, What};
 use crate::validate::verdict::{Fault, FaultKind, Unsigned, Verdict};
@@ -85,7 +85,7 @@ impl Examination<'_> {
     fn data(&mut self, set: usize, place: Place) -> Result<Verdict, Halt> {
         let (owner, rtype) = (&self.sets[set].owner, self.sets[set].rtype);
         if self.rcode != Rcode::NOERROR && matches!(place, Place::Zone(_)) {
-            return Err(Halt::Bogus(fault(owner, rtype, FaultKind::Code)));
+            return Err(Halt::Bogus(FaultKind::Code.of(owner, rtype)));
         }
         self.signed_set(set, owner, place)
     }
@@ -104,7 +104,7 @@ impl Examination<'_> {
         let signed = match checked {
             Ok(signed) => signed,
             Err(kind) => {
-                let found = fault(&set.owner, set.rtype, kind);
+                let found = kind.of(&set.owner, set.rtype);
                 let verdict = self.excuse(&set.owner, set.rtype, found)?;
                 self.kept.insert(number, None);
                 return Ok(verdict);
@@ -119,7 +119,7 @@ impl Examination<'_> {
         let open = self
             .validator
             .deny_closer(proofs, &zone, name, &encloser, self.budget)
-            .map_err(|kind| Halt::Bogus(fault(name, set.rtype, kind)))?;
+            .map_err(|kind| Halt::Bogus(kind.of(name, set.rtype)))?;
         self.keep_proofs(&zone.name);
         Ok(open.map_or(Verdict::Secure, |why| {
             Verdict::Insecure(insecure(zone.name.as_wire(), why))
@@ -138,7 +138,7 @@ impl Examination<'_> {
         match self.proved_denial(name, rtype, &zone) {
             Ok(verdict) => Ok(verdict),
             Err(kind) => {
-                let verdict = self.excuse(name, rtype, fault(name, rtype, kind))?;
+                let verdict = self.excuse(name, rtype, kind.of(name, rtype))?;
                 self.keep_unsigned_denial();
                 Ok(verdict)
             }

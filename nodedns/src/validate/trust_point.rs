@@ -3,8 +3,8 @@
 
 use std::sync::PoisonError;
 
+use crate::anchors::Trusted;
 use crate::anchors::rfc5011::{Observation, Seen};
-use crate::anchors::{Governing, Trusted};
 use crate::validate::budget::Budget;
 use crate::validate::chain::{MAX_KEYS, find};
 use crate::validate::key::Key;
@@ -35,13 +35,7 @@ impl Validator {
     ) -> Result<Observation, FaultKind> {
         let sets = RrSet::all(response);
         let set = find(&sets, Section::Answer, zone, rtype::DNSKEY).ok_or(FaultKind::KeyMissing)?;
-        let keys: Vec<Key> = set
-            .data
-            .iter()
-            .take(MAX_KEYS)
-            .filter_map(|data| Key::of(data))
-            .filter(|key| self.policy.accepts(key.algorithm))
-            .collect();
+        let keys: Vec<Key> = self.keys_shown(set).collect();
         let seen = |key: &Key| {
             let data = key.data_unrevoked();
             Seen {
@@ -63,10 +57,7 @@ impl Validator {
             }
         }
         let anchors = self.anchors.read().unwrap_or_else(PoisonError::into_inner);
-        let trusted = match anchors.governing(zone.as_wire()) {
-            Governing::Keys(top, trusted) if top == zone.as_wire() => trusted,
-            _ => &[],
-        };
+        let trusted = anchors.at(zone).unwrap_or_default();
         let is_trusted =
             |key: &&Key| key.is_of_zone() && trusted.iter().any(|one| key.is(zone.as_wire(), one));
         for key in keys.iter().filter(is_trusted) {
@@ -85,6 +76,13 @@ impl Validator {
             .map(seen)
             .collect();
         Ok(seen_by)
+    }
+
+    /// The keys in the DNSKEY records of `set` whose signatures may count.
+    pub(super) fn keys_shown(&self, set: &RrSet) -> impl Iterator<Item = Key> {
+        let data = set.data.iter().take(MAX_KEYS);
+        data.filter_map(|data| Key::of(data))
+            .filter(|key| self.policy.accepts(key.algorithm))
     }
 
     /// The sentence that tells most about keys for which nobody vouches.
