@@ -1,4 +1,4 @@
-//! What a person asks for.
+//! What all commands that look at the cluster begin with.
 
 use crate::cluster::Cluster;
 use crate::observe::EtcdClient;

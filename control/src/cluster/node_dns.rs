@@ -28,12 +28,10 @@ impl NodeDns {
             image: image(document, "options.node-dns.image", file.image, NODEDNS)?,
             config: file.config,
         };
+        let config = Value::Object(node_dns.config.clone());
         for (field, why) in KEPT {
             let pointer = format!("/{}", field.replace('.', "/"));
-            if Value::Object(node_dns.config.clone())
-                .pointer(&pointer)
-                .is_some()
-            {
+            if config.pointer(&pointer).is_some() {
                 return Err(document.error_at(&format!("{CONFIG}.{field}"), why));
             }
         }

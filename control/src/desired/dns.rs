@@ -5,8 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::fighter::fighter;
-use super::{Desired, Note};
+use super::{Desired, Note, fighter};
 use crate::cluster::{Cluster, Upstreams};
 use crate::object::{Key, Object};
 use crate::observed::Observed;
@@ -27,7 +26,7 @@ pub(super) fn add(desired: &mut Desired, cluster: &Cluster, observed: &Observed)
         .objects
         .extend(workload::cluster_dns(&cluster.options.cluster_dns_image));
     let config = config_map(CLUSTER_DNS, json!({ COREFILE: corefile }));
-    add_config(desired, observed, config, COREFILE);
+    fighter::add(desired, observed, config, &["data", COREFILE]);
     let Some(cluster_dns) = observed.cluster_ip(NAMESPACE, CLUSTER_DNS) else {
         for object in [node_dns(), workload::daemon_set()] {
             let needs = cluster_dns_service();
@@ -51,20 +50,10 @@ fn add_node_dns(desired: &mut Desired, cluster: &Cluster, observed: &Observed, t
         data[UNBOUND_CONF] = unbound.clone();
         rollout = Rollout::Replace;
     }
-    add_config(desired, observed, config_map(NODE_DNS, data), UNBOUND_CONF);
+    let config = config_map(NODE_DNS, data);
+    fighter::add(desired, observed, config, &["data", UNBOUND_CONF]);
     let image = &cluster.options.node_dns.image;
     desired.objects.extend(workload::node_dns(image, rollout));
-}
-
-/// Adds a ConfigMap, and a note if a CKE has written `file` since we did.
-fn add_config(desired: &mut Desired, observed: &Observed, object: Object, file: &str) {
-    let live = observed.objects.get(&object.key);
-    let other = live.filter(|live| live["data"][file] != object.content["data"][file]);
-    if let Some(by) = other.and_then(|live| fighter(live, &["data", file])) {
-        let object = object.key.clone();
-        desired.notes.push(Note::Fought { object, by });
-    }
-    desired.objects.push(object);
 }
 
 /// The objects that are control's here.

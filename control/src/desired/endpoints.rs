@@ -10,8 +10,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::fighter::fighter;
-use super::{Desired, Note};
+use super::{Desired, Note, fighter};
 use crate::cluster::Cluster;
 use crate::object::{Key, Object};
 use crate::observed::Observed;
@@ -175,13 +174,7 @@ fn add_object(desired: &mut Desired, observed: &Observed, object: Object) {
     } else {
         "endpoints"
     };
-    let live = observed.objects.get(&object.key);
-    let other = live.filter(|live| live[field] != object.content[field]);
-    if let Some(by) = other.and_then(|live| fighter(live, &[field])) {
-        let object = object.key.clone();
-        desired.notes.push(Note::Fought { object, by });
-    }
-    desired.objects.push(object);
+    fighter::add(desired, observed, object, &[field]);
 }
 
 /// Whether an address counts as ready: it is healthy, or none is, when the probes rather

@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
 use super::fields::before_and_after;
@@ -165,23 +164,26 @@ pub(crate) fn node_config(config: &NodeConfig, part: Option<Part>) -> String {
     for note in &config.notes {
         let _ = writeln!(text, "# {note}");
     }
-    let mut file = |title: &str, content: &Value, follows: bool| {
-        let yaml = daemon::config_file::to_yaml(content).expect("its keys are words");
-        let separator = if follows { "---\n" } else { "" };
-        let _ = write!(text, "{separator}# {title}\n{yaml}");
-    };
-    let wants = |one| part.is_none_or(|part| part == one);
-    let kube_proxy = config.kube_proxy.as_ref();
-    if let Some(content) = kube_proxy.filter(|_| wants(Part::KubeProxy)) {
-        let title = format!("{KUBE_PROXY_FILE}; server in its kubeconfig: {API_SERVER}");
-        file(&title, content, false);
-    }
-    if wants(Part::Kubelet) {
-        let title =
-            format!("kubelet's own, beside the rest; server in its kubeconfig: {API_SERVER}");
-        let both = part.is_none() && kube_proxy.is_some();
-        file(&title, &config.kubelet, both);
-    }
+    let files = [
+        (Part::KubeProxy, KUBE_PROXY_FILE, config.kube_proxy.as_ref()),
+        (
+            Part::Kubelet,
+            "kubelet's own, beside the rest",
+            Some(&config.kubelet),
+        ),
+    ];
+    let wanted = files
+        .into_iter()
+        .filter(|(one, ..)| part.is_none_or(|part| part == *one));
+    let documents: Vec<String> = wanted
+        .filter_map(|(_, title, content)| {
+            let yaml = daemon::config_file::to_yaml(content?).expect("its keys are words");
+            Some(format!(
+                "# {title}; server in its kubeconfig: {API_SERVER}\n{yaml}"
+            ))
+        })
+        .collect();
+    text.push_str(&documents.join("---\n"));
     text
 }
 
