@@ -128,27 +128,17 @@ options:
 
 /// What CKE 1.3x leaves of DNS: applied as `cke`, but for the ConfigMaps, which it creates.
 async fn dns_of_cke(scene: &Scene) {
-    let config = |name: &str, file: &str, text: &str| {
-        json!({
+    for (name, file, text) in [
+        ("cluster-dns", "Corefile", ".:1053 {}"),
+        ("node-dns", "unbound.conf", "server:"),
+    ] {
+        let config = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"namespace": "kube-system", "name": name},
             "data": {file: text},
-        })
-    };
-    create(
-        scene,
-        "v1",
-        "configmaps",
-        config("cluster-dns", "Corefile", ".:1053 {}"),
-    )
-    .await;
-    create(
-        scene,
-        "v1",
-        "configmaps",
-        config("node-dns", "unbound.conf", "server:"),
-    )
-    .await;
+        });
+        create(scene, "v1", "configmaps", config).await;
+    }
     let metadata = |name: &str, revision: &str| {
         json!({
             "namespace": "kube-system", "name": name,

@@ -1,7 +1,6 @@
 //! The ports from which questions leave: whoever wants to forge an answer has to guess them.
 
 use std::collections::HashSet;
-use std::env;
 use std::fs;
 use std::net::SocketAddr;
 
@@ -24,7 +23,6 @@ const WORKERS: usize = 4;
 
 #[tokio::test]
 async fn ports_of_all_threads_are_drawn_from_the_whole_range_less_the_reserved() {
-    let scale = env::var("TEST_SCALE").map_or(1, |scale| scale.parse().unwrap());
     let Some(place) = Place::namespace() else {
         return;
     };
@@ -53,7 +51,7 @@ async fn ports_of_all_threads_are_drawn_from_the_whole_range_less_the_reserved()
 
     // A client asks one question after another, so the server sees them in the order of its clients'
     // names, and knows whose each is.
-    let questions = 100_000 * scale / CLIENTS;
+    let questions = 100_000 * tests::scale() as usize / CLIENTS;
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
         clients.spawn(ask(node.address, client, questions));

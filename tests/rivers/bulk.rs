@@ -6,12 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tests::place::Place;
-use tests::wait;
+use tests::{scale, wait};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use crate::memory::user_bytes;
-use crate::scene::{PATIENCE, Rivers, scale};
+use crate::scene::{PATIENCE, Rivers};
 
 #[tokio::test]
 async fn a_gibibyte_each_way_in_random_chunks_arrives_as_it_was_sent() {

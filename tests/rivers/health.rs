@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::faults::swallow;
-use crate::scene::{PATIENCE, Rivers, echo, exchange, scale};
+use crate::scene::{PATIENCE, Rivers, echo, exchange};
 use crate::tls::Client;
 
 /// Three API servers, a rivers in front of them that believes in all, and clients that have been served.
@@ -160,7 +160,7 @@ async fn probes_leave_no_handshake_errors_at_an_api_server() {
         if now > 0.5 { Ok(now) } else { Err(now) }
     })
     .await;
-    sleep(PROBING * scale()).await;
+    sleep(PROBING * tests::scale()).await;
     let probes = rivers
         .admin
         .metric("rivers_probe_duration_seconds_count", &[])

@@ -153,10 +153,5 @@ pub(crate) async fn exchange(stream: &mut TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// How much longer than usual tests are to look, or how much more to move (`TEST_SCALE`).
-pub(crate) fn scale() -> u32 {
-    std::env::var("TEST_SCALE").map_or(1, |scale| scale.parse().unwrap())
-}
-
 /// For what takes milliseconds on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -54,3 +54,12 @@ pub mod resolver;
 pub mod signed;
 mod spawner;
 pub mod wait;
+
+/// How much longer than usual tests are to look, or how much more to move: `TEST_SCALE`, else 1.
+///
+/// # Panics
+/// It is no number.
+#[must_use]
+pub fn scale() -> u32 {
+    std::env::var("TEST_SCALE").map_or(1, |scale| scale.parse().unwrap())
+}
