@@ -59,6 +59,12 @@ impl Drain {
         // An error means that the sender is gone: the program is ending.
         let _ = self.0.wait_for(|draining| *draining).await;
     }
+
+    /// Whether it has, for those who cannot wait.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +76,9 @@ mod tests {
         let sender = watch::Sender::new(false);
         let mut drain = Drain(sender.subscribe());
         let mut other = drain.clone();
+        assert!(!drain.has_started());
         sender.send_replace(true);
+        assert!(drain.has_started());
         drain.started().await;
         other.started().await;
     }
@@ -80,6 +88,7 @@ mod tests {
         let sender = watch::Sender::new(false);
         let mut drain = Drain(sender.subscribe());
         drop(sender);
+        assert!(drain.has_started());
         drain.started().await;
     }
 }

@@ -1,7 +1,7 @@
 //! The composition root: builds every part once, starts and stops them.
 //!
 //! Threads: the main one waits for signals, follows the trust anchors and serves the control socket; each worker has one, with a runtime
-//! of its own; the admin endpoint has one.
+//! of its own, and one for the datagrams of each address; the admin endpoint has one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use anyhow::{Context as _, anyhow};
 use daemon::admin::{self, Endpoint};
 use daemon::descriptors;
 use daemon::exit::Failure;
-use daemon::readiness::{Heartbeat, Readiness};
+use daemon::readiness::Readiness;
 use daemon::shutdown::{Drain, Shutdown};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
@@ -99,7 +99,7 @@ pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failur
                     Arc::clone(&resolver),
                     metrics.clone(),
                 )),
-                heartbeat: readiness.heartbeat(format!("worker {number}")),
+                readiness: readiness.clone(),
                 drain: shutdown.drain(),
                 _ended: ended.clone(),
             };
@@ -240,7 +240,7 @@ struct Worker {
     number: usize,
     sockets: Vec<Sockets>,
     service: Arc<Service>,
-    heartbeat: Heartbeat,
+    readiness: Readiness,
     drain: Drain,
     /// Dropped when the worker ends, however it does.
     _ended: mpsc::Sender<()>,
@@ -259,12 +259,12 @@ impl Worker {
 
     async fn run(self) {
         let mut loops = JoinSet::new();
-        for Sockets { udp, tcp, .. } in self.sockets {
-            loops.spawn(udp::serve(
-                udp,
-                Arc::clone(&self.service),
-                self.drain.clone(),
-            ));
+        let heartbeat = self.readiness.heartbeat(format!("worker {}", self.number));
+        for Sockets { address, udp, tcp } in self.sockets {
+            let name = format!("worker {}, {address}/udp", self.number);
+            let (service, drain) = (Arc::clone(&self.service), self.drain.clone());
+            let heartbeat = self.readiness.heartbeat(name);
+            loops.spawn_blocking(move || udp::serve(udp, service, &heartbeat, &drain));
             loops.spawn(tcp::serve(
                 tcp,
                 Arc::clone(&self.service),
@@ -287,7 +287,7 @@ impl Worker {
                         return;
                     }
                 },
-                _ = ticks.tick() => self.heartbeat.beat(),
+                _ = ticks.tick() => heartbeat.beat(),
             }
         }
         self.service.finish().await;

@@ -74,7 +74,7 @@ impl Sockets {
 }
 
 fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = bound(address, Type::DGRAM, Protocol::UDP)?;
+    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
     // A burst of all pods at once waits here. Without the right to more, the
     // kernel gives what the machine allows.
     if sys::force_receive_buffer(&socket, UDP_BUFFER).is_err() {
@@ -89,30 +89,30 @@ fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
             );
         }
     }
-    let socket = UdpSocket::from(socket);
     sys::ask_for_arrival(&socket, address.is_ipv6())?;
-    Ok(socket)
+    // Last: from here on it gets its share of the queries.
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = bound(address, Type::STREAM, Protocol::TCP)?;
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    // Connections of the process before this one still linger.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-fn bound(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+/// A socket that shares its port.
+fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
         // `[::]` and `0.0.0.0` are two addresses.
         socket.set_only_v6(true)?;
     }
-    if kind == Type::STREAM {
-        // Connections of the process before this one still linger.
-        socket.set_reuse_address(true)?;
-    }
     socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
     Ok(socket)
 }
 

@@ -1,8 +1,8 @@
 //! One worker: its sockets, what it answers at once, and what it waits for.
 //!
-//! [`udp`] and [`tcp`] read queries and hand each to [`Service`]. A hit is
-//! answered in place; a miss becomes a task of [`Misses`], which outlives the
-//! client, and is bounded.
+//! [`udp`], on threads of its own, and [`tcp`], on the worker's runtime, read
+//! queries and hand each to [`Service`]. A hit is answered in place; a miss becomes
+//! a task of [`Misses`] on the runtime, which outlives the client, and is bounded.
 
 pub(crate) mod tcp;
 pub(crate) mod udp;
@@ -39,9 +39,15 @@ impl Service {
 
     /// Makes `out` the answer to `packet`, if it can be made now. A panic, a bug
     /// of ours, costs this packet its answer and nothing else.
-    fn answer(&self, out: &mut Vec<u8>, packet: &[u8], transport: Transport) -> Outcome {
+    fn answer(
+        &self,
+        out: &mut Vec<u8>,
+        packet: &[u8],
+        transport: Transport,
+        now: Instant,
+    ) -> Outcome {
         catch_unwind(AssertUnwindSafe(|| {
-            self.answers.answer(out, packet, transport, Instant::now())
+            self.answers.answer(out, packet, transport, now)
         }))
         .unwrap_or_else(|_| {
             error!("answering a query panicked: please report this");

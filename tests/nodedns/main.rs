@@ -14,5 +14,6 @@ mod replicas;
 mod resolvers;
 mod servers;
 mod trust;
+mod upgrade;
 mod upstreams;
 mod validation;

@@ -121,7 +121,13 @@ impl Question {
             .ok_or_else(|| io::Error::other(format!("{server} sent no reply to this question")))
     }
 
-    fn wire(&self) -> Vec<u8> {
+    /// The message as it goes over UDP.
+    ///
+    /// # Panics
+    ///
+    /// Never: it was made to be encoded.
+    #[must_use]
+    pub fn wire(&self) -> Vec<u8> {
         self.message.to_vec().expect("the question is valid")
     }
 

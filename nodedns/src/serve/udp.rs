@@ -1,60 +1,77 @@
-//! Queries in datagrams.
+//! Queries in datagrams, on a thread for each socket.
 //!
 //! ```text
-//! read ─► answer ──hit──► send
-//!   │        └──miss──► Misses
-//!   └─► waiting, once a turn has had its misses: the socket's buffer may be small
+//! receive many ─► answer each ──hits──► send many
+//!                      └──miss──► Misses, on the worker's runtime ─► send one
 //! ```
+//!
+//! The thread waits for the kernel and for nothing else: whatever misses cost, hits
+//! are answered meanwhile.
 
-use std::collections::VecDeque;
-use std::future::ready;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use daemon::readiness::Heartbeat;
 use daemon::shutdown::Drain;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 
 use crate::answer::Outcome;
 use crate::metrics::{Metrics, Unanswered};
 use crate::serve::Service;
-use crate::sys::{self, Arrival, Datagram};
-use crate::wire::edns::UDP_SIZE;
+use crate::sys;
+use crate::sys::batch::Batch;
+use crate::sys::origin::Origin;
 use crate::wire::patch::Transport;
 
-/// Serves one socket until the drain starts, then what is queued in it.
+/// Serves one socket until the drain starts, then what is queued in it. To be called
+/// on a thread that may block, in the runtime that finds the answers to misses.
 ///
 /// # Errors
-/// The socket's readiness cannot be told any more.
-pub(crate) async fn serve(
-    socket: std::net::UdpSocket,
+/// The socket cannot be set up.
+pub(crate) fn serve(
+    socket: UdpSocket,
     service: Arc<Service>,
-    mut drain: Drain,
+    heartbeat: &Heartbeat,
+    drain: &Drain,
 ) -> io::Result<()> {
-    let ipv6 = socket.local_addr()?.is_ipv6();
+    let nobody = nobody(socket.local_addr()?.ip());
+    socket.set_read_timeout(Some(LOOK_UP))?;
     let mut port = Port {
-        socket: Arc::new(UdpSocket::from_std(socket)?),
-        ipv6,
+        socket: Arc::new(socket),
         service,
-        packet: vec![0; MAX_QUERY],
-        out: Vec::with_capacity(usize::from(UDP_SIZE)),
-        waiting: VecDeque::new(),
+        batch: Batch::new(),
         lost: 0,
     };
-    loop {
-        tokio::select! {
-            readable = port.socket.readable(), if port.waiting.is_empty() => readable?,
-            () = ready(()), if !port.waiting.is_empty() => {}
-            () = drain.started() => break,
+    let mut looked_up = Instant::now();
+    while !drain.has_started() {
+        if let Err(error) = port.turn() {
+            match error.kind() {
+                // Nothing came for a while, or a signal did.
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
+                // The kernel is short of memory, say: turning faster does not help.
+                _ => thread::sleep(PAUSE),
+            }
         }
-        port.burst();
-        // Others of this worker have their turn between bursts.
-        tokio::task::yield_now().await;
+        if looked_up.elapsed() >= LOOK_UP {
+            looked_up = Instant::now();
+            heartbeat.beat();
+            port.count_lost();
+        }
     }
+    // Sockets of the same port that are connected get nothing from others: what
+    // comes from now on goes to the process that takes over, if there is one. What
+    // came before, and what the kernel is just about to queue here, is answered
+    // until nothing has come for a while. Where it fails a query may be lost.
+    let _ = port.socket.connect(nobody);
     // A flood must not keep the answers that wait from being sent.
-    for _ in 0..LAST_BURSTS {
-        if !port.burst() {
+    for _ in 0..LAST_TURNS {
+        // Anything else is what an earlier answer ran into ("port unreachable").
+        if port
+            .turn()
+            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        {
             break;
         }
     }
@@ -63,54 +80,54 @@ pub(crate) async fn serve(
 
 struct Port {
     socket: Arc<UdpSocket>,
-    ipv6: bool,
     service: Arc<Service>,
-    packet: Vec<u8>,
-    out: Vec<u8>,
-    /// Queries that were read and have to wait for their turn.
-    waiting: VecDeque<(Datagram, Box<[u8]>)>,
+    batch: Batch,
     /// Queries that the socket had no room for, as far as they are counted.
     lost: u32,
 }
 
 impl Port {
-    /// Serves those that wait, then reads up to [`BURST`] packets, and serves them
-    /// as long as there are not too many misses among them. True when there may
-    /// be more.
-    fn burst(&mut self) -> bool {
-        let mut misses = 0;
-        while misses < MISSES
-            && let Some((datagram, packet)) = self.waiting.pop_front()
-        {
-            self.packet[..packet.len()].copy_from_slice(&packet);
-            misses += usize::from(self.serve(datagram));
+    /// Answers what is there.
+    fn turn(&mut self) -> io::Result<()> {
+        let received = self.batch.receive(self.socket.as_ref())?;
+        let now = Instant::now();
+        for place in 0..received {
+            self.serve(place, now);
         }
-        for _ in 0..BURST {
-            if self.waiting.len() >= MAX_WAITING {
-                break;
-            }
-            let (socket, packet) = (&self.socket, &mut self.packet);
-            let received = socket.try_io(Interest::READABLE, || {
-                sys::receive(socket.as_ref(), packet, self.ipv6)
-            });
-            match received {
-                Ok(datagram) if misses < MISSES => misses += usize::from(self.serve(datagram)),
-                Ok(datagram) => {
-                    let packet = self.packet[..datagram.length].into();
-                    self.waiting.push_back((datagram, packet));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return !self.waiting.is_empty();
-                }
-                // What an earlier answer ran into ("port unreachable").
-                Err(_) => {}
-            }
+        let failed = self.batch.send(self.socket.as_ref());
+        for _ in 0..failed {
+            self.service.metrics.unanswered(Unanswered::SendFailed);
         }
-        self.count_lost();
-        true
+        Ok(())
     }
 
-    /// Where queries were lost there are many, so this is asked after full bursts.
+    /// Answers the packet at `place`, or has its answer found.
+    fn serve(&mut self, place: usize, now: Instant) {
+        let origin = *self.batch.origin(place);
+        // A datagram from port 0 cannot be answered, and is no client's.
+        if origin.client().is_none_or(|client| client.port() == 0) {
+            self.service.metrics.unanswered(Unanswered::NotAQuery);
+            return;
+        }
+        let (packet, out) = self.batch.at(place);
+        match self.service.answer(out, packet, Transport::Udp, now) {
+            Outcome::Answer => self.batch.ready(place),
+            Outcome::Silence => {}
+            Outcome::Miss(miss) => {
+                let socket = Arc::clone(&self.socket);
+                let found = self.service.find(miss, move |metrics, out| {
+                    send(metrics, &socket, out, &origin);
+                });
+                if let Err(too_busy) = found {
+                    self.service.metrics.unanswered(Unanswered::TooBusy);
+                    *out = too_busy;
+                    self.batch.ready(place);
+                }
+            }
+        }
+    }
+
+    /// Asks the kernel what it had to throw away.
     fn count_lost(&mut self) {
         let Ok(lost) = sys::lost_datagrams(self.socket.as_ref()) else {
             return;
@@ -120,57 +137,26 @@ impl Port {
             .lost(lost.wrapping_sub(self.lost).into());
         self.lost = lost;
     }
-
-    /// Answers the packet that was read, or has its answer found: true.
-    fn serve(&mut self, datagram: Datagram) -> bool {
-        let Datagram {
-            length,
-            from,
-            arrival,
-        } = datagram;
-        let metrics = &self.service.metrics;
-        // A datagram from port 0 cannot be answered, and is no client's.
-        if from.port() == 0 {
-            metrics.unanswered(Unanswered::NotAQuery);
-            return false;
-        }
-        let packet = &self.packet[..length];
-        match self.service.answer(&mut self.out, packet, Transport::Udp) {
-            Outcome::Answer => send(metrics, &self.socket, &self.out, from, arrival),
-            Outcome::Silence => {}
-            Outcome::Miss(miss) => {
-                let socket = Arc::clone(&self.socket);
-                let found = self.service.find(miss, move |metrics, out| {
-                    send(metrics, &socket, out, from, arrival);
-                });
-                if let Err(out) = found {
-                    metrics.unanswered(Unanswered::TooBusy);
-                    send(metrics, &self.socket, &out, from, arrival);
-                }
-                return true;
-            }
-        }
-        false
-    }
 }
 
 /// Sends without waiting: when the socket is full the client asks again.
-fn send(metrics: &Metrics, socket: &UdpSocket, out: &[u8], to: SocketAddr, from: Option<Arrival>) {
-    if sys::send(socket, out, to, from).is_err() {
+fn send(metrics: &Metrics, socket: &UdpSocket, out: &[u8], to: &Origin) {
+    if sys::batch::send(socket, out, to).is_err() {
         metrics.unanswered(Unanswered::SendFailed);
     }
 }
 
-/// Queries are far shorter; what is cut off is answered with FORMERR.
-const MAX_QUERY: usize = 4_096;
-/// Packets that are read at once. Between two bursts all else of this worker has
-/// its turn; the socket's buffer has to hold what comes meanwhile, and where
-/// `net.core.rmem_max` was never raised that is 550 packets.
-const BURST: usize = 4_096;
-/// Misses of one burst: each becomes a task and a socket, so that many of them
-/// make the next burst late.
-const MISSES: usize = 64;
-/// Queries that wait at once, some 150 bytes each. Beyond, the socket is full.
-const MAX_WAITING: usize = 16_384;
-/// More than may wait.
-const LAST_BURSTS: usize = 512;
+/// The discard port of this host, by that family.
+fn nobody(ip: IpAddr) -> SocketAddr {
+    let host: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    (host, 9).into()
+}
+
+/// How often the thread shows that it lives, and looks whether it is still wanted.
+const LOOK_UP: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(10);
+/// More than a socket's buffer holds.
+const LAST_TURNS: usize = 4_096;

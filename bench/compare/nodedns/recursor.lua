@@ -1,0 +1,3 @@
+clearTA(".")
+addTA("signed.test", "@DS_DATA@")
+addNTA("plain.test")

@@ -1,0 +1,121 @@
+//! One process takes the place of another while clients ask: no question is lost.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tests::coredns::CoreDns;
+use tests::dns::{Question, RecordType};
+use tests::peer::{Peer, Signal};
+use tests::place::Place;
+
+use crate::node::{Node, configuration, launch, zone};
+use crate::servers::coredns;
+
+/// Four clients that never ask again, each with 16 questions on their way, from a new port now and then; the
+/// process is replaced four times meanwhile.
+#[tokio::test]
+async fn no_datagram_is_lost_while_a_process_takes_the_place_of_another() {
+    let place = Place::loopback();
+    let Some(server) = server(&place).await else {
+        return;
+    };
+    let zones = zone(".", &[server.address().to_string()]);
+    let node = Node::start(&place, &zones).await;
+    assert_eq!(node.addresses("www.example.").await, ["192.0.2.7"]);
+    let clients = Clients::start(node.address);
+    let mut serving = node.peer;
+    for _ in 0..4 {
+        let next = successor(&place, &zones).await;
+        serving.signal(Signal::TERM);
+        let status = serving.exited(Duration::from_secs(10)).await.unwrap();
+        assert!(status.success(), "{status}");
+        serving = next;
+    }
+    let (asked, lost) = clients.stop();
+    println!("{asked} questions, {lost} of them lost");
+    assert!(asked > 10_000, "{asked}");
+    assert_eq!(lost, 0, "of {asked}");
+    drop(serving);
+}
+
+/// Starts a process beside the one that serves, and waits until it answers, too.
+async fn successor(place: &Place, zones: &str) -> Peer {
+    let mut next = launch(place, &configuration(place, zones)).start();
+    next.says("listening").await;
+    next
+}
+
+async fn server(place: &Place) -> Option<CoreDns> {
+    coredns(place, 2, "example.", "www 3600 A 192.0.2.7").await
+}
+
+struct Clients {
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
+    threads: Vec<thread::JoinHandle<u64>>,
+}
+
+impl Clients {
+    fn start(server: SocketAddr) -> Self {
+        let (stop, asked) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
+        let threads = (0..4).map(|_| {
+            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+            thread::spawn(move || {
+                let mut lost = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let (sent, answered) = round(server);
+                    asked.fetch_add(sent, Ordering::Relaxed);
+                    lost += sent - answered;
+                }
+                lost
+            })
+        });
+        Self {
+            threads: threads.collect(),
+            stop,
+            asked,
+        }
+    }
+
+    /// Questions asked, and those that had no answer.
+    fn stop(self) -> (u64, u64) {
+        self.stop.store(true, Ordering::Relaxed);
+        let lost = self
+            .threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum();
+        (self.asked.load(Ordering::Relaxed), lost)
+    }
+}
+
+/// Asks a thousand questions from one port, and gives the numbers of questions and answers.
+fn round(server: SocketAddr) -> (u64, u64) {
+    let socket = UdpSocket::bind((server.ip(), 0)).unwrap();
+    socket.connect(server).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(3)))
+        .unwrap();
+    let question = Question::new("www.example.", RecordType::A).wire();
+    let (mut sent, mut answered) = (0, 0);
+    let mut buffer = [0; 512];
+    while answered < 1_000 {
+        while sent < 1_000 && sent - answered < 16 {
+            // An error is what became of an earlier one; that one is counted by its missing answer.
+            let _ = socket.send(&question);
+            sent += 1;
+        }
+        match socket.recv(&mut buffer) {
+            Ok(_) => answered += 1,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {}
+            Err(_) => break,
+        }
+    }
+    (sent, answered)
+}
