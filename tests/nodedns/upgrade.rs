@@ -43,7 +43,7 @@ async fn no_datagram_is_lost_while_a_process_takes_the_place_of_another() {
 
 /// Starts a process beside the one that serves, and waits until it answers, too.
 async fn successor(place: &Place, zones: &str) -> Peer {
-    let mut next = launch(place, &configuration(place, zones)).start();
+    let next = launch(place, &configuration(place, zones)).start();
     next.says("listening").await;
     next
 }
