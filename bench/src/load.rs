@@ -19,6 +19,8 @@ pub enum Kind {
     Down = b'd',
     /// The server sends back messages of [`MESSAGE`] bytes.
     Echo = b'e',
+    /// The client says how many bytes it sends next and how many it wants, and again ([`Exchanges`]).
+    Exchange = b'x',
 }
 
 /// Starts the server for everything in plain text.
@@ -34,6 +36,15 @@ pub fn serve() -> io::Result<SocketAddr> {
             b'u' => while stream.read(&mut buffer)? > 0 {},
             b'd' => loop {
                 stream.write_all(&buffer)?;
+            },
+            b'x' => loop {
+                let mut sizes = [0; 8];
+                stream.read_exact(&mut sizes)?;
+                let [there, back] = [0, 4].map(|at| {
+                    u32::from_le_bytes([sizes[at], sizes[at + 1], sizes[at + 2], sizes[at + 3]])
+                });
+                read(&mut stream, &mut buffer, there as usize)?;
+                write(&mut stream, &buffer, back as usize)?;
             },
             _ => loop {
                 stream.read_exact(&mut buffer[..MESSAGE])?;
@@ -156,6 +167,73 @@ pub fn idle(proxy: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
         idle.push(stream);
     }
     Ok(idle)
+}
+
+/// A connection on which so many bytes go there and so many come back, as often as wanted.
+#[derive(Debug)]
+pub struct Exchanges {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Exchanges {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Nobody accepts it.
+    pub fn connect(proxy: SocketAddr) -> io::Result<Self> {
+        let mut stream = connect(proxy)?;
+        stream.write_all(&[Kind::Exchange as u8])?;
+        let buffer = vec![0; BULK];
+        Ok(Self { stream, buffer })
+    }
+
+    /// Sends bytes, and waits for those that come back.
+    ///
+    /// # Errors
+    /// The connection breaks, or nothing comes for five seconds.
+    pub fn exchange(&mut self, there: u32, back: u32) -> io::Result<()> {
+        let sizes = [there, back].map(u32::to_le_bytes).concat();
+        if there as usize <= BULK - sizes.len() {
+            // In one piece, as a client sends a small request.
+            let message = &mut self.buffer[..sizes.len() + there as usize];
+            message[..sizes.len()].copy_from_slice(&sizes);
+            self.stream.write_all(message)?;
+        } else {
+            self.stream.write_all(&sizes)?;
+            write(&mut self.stream, &self.buffer, there as usize)?;
+        }
+        read(&mut self.stream, &mut self.buffer, back as usize)
+    }
+
+    /// Ends it with a reset, which leaves no TIME_WAIT behind.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn reset(self) -> io::Result<()> {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
+    }
+}
+
+fn read(stream: &mut TcpStream, buffer: &mut [u8], mut left: usize) -> io::Result<()> {
+    while left > 0 {
+        let most = left.min(buffer.len());
+        let bytes = stream.read(&mut buffer[..most])?;
+        if bytes == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= bytes;
+    }
+    Ok(())
+}
+
+fn write(stream: &mut TcpStream, buffer: &[u8], mut left: usize) -> io::Result<()> {
+    while left > 0 {
+        let bytes = left.min(buffer.len());
+        stream.write_all(&buffer[..bytes])?;
+        left -= bytes;
+    }
+    Ok(())
 }
 
 fn connect(proxy: SocketAddr) -> io::Result<TcpStream> {

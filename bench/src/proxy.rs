@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// One that can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proxy {
     /// Ours.
     Rivers,
@@ -110,25 +110,22 @@ pub struct Running {
 }
 
 impl Running {
-    /// The CPU time that it has used so far, user and system.
+    /// The CPU time that it has used so far, user and system, all its threads together.
     ///
     /// # Errors
     /// It is gone.
     pub fn cpu(&self) -> io::Result<Duration> {
-        let stat = fs::read_to_string(self.file("schedstat"))?;
-        // proc-schedstat: nanoseconds on a CPU first. Finer than the ticks in `stat`.
-        let nanoseconds = stat.split(' ').next().and_then(|word| word.parse().ok());
-        let main = nanoseconds.ok_or_else(|| io::Error::other("no schedstat"))?;
         let mut total = 0;
         for thread in fs::read_dir(self.file("task"))? {
+            // proc-schedstat: nanoseconds on a CPU first. Finer than the ticks in `stat`.
             let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-            total += text
+            let nanoseconds = text
                 .split(' ')
                 .next()
-                .and_then(|word| word.parse().ok())
-                .unwrap_or(0);
+                .and_then(|word| word.parse::<u64>().ok());
+            total += nanoseconds.ok_or_else(|| io::Error::other("no schedstat"))?;
         }
-        Ok(Duration::from_nanos(u64::max(main, total)))
+        Ok(Duration::from_nanos(total))
     }
 
     /// Its resident memory, in bytes.

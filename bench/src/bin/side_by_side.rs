@@ -1,8 +1,12 @@
 //! Runs rivers and others under the same load, one after the other, several times over, and prints one table
-//! of what each cost: CPU time of the proxy for a unit of work, medians of the rounds. `bench/side_by_side`
-//! builds everything and pins this program, load included, to the second core.
+//! of what each cost: CPU time of the proxy for a unit of work. `bench/side_by_side` builds everything and
+//! pins this program, load included, to the second core.
 //!
-//! Usage: `side_by_side [ROUNDS [SECONDS]]`
+//! Others use the machine meanwhile. So all proxies do the same test one right after the other, in another
+//! order each round; what is compared is the ratio of two that ran in the same round, and of all rounds the
+//! median.
+//!
+//! Usage: `side_by_side [ROUNDS [SECONDS [WORD]]]`; with a word, only the rows that have it in their names.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,43 +20,52 @@ use bench::proxy::{Proxy, Running};
 use bench::tls::Tls;
 
 fn main() -> io::Result<()> {
-    let mut arguments = env::args().skip(1).map(|word| word.parse::<u32>());
-    let rounds = arguments.next().and_then(Result::ok).unwrap_or(3);
-    let seconds = arguments.next().and_then(Result::ok).unwrap_or(3);
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let number = |place: usize| {
+        arguments
+            .get(place)
+            .and_then(|word| word.parse::<u32>().ok())
+    };
+    let rounds = number(0).unwrap_or(3);
+    let seconds = number(1).unwrap_or(3);
+    let word = arguments.get(2).map_or("", String::as_str);
+    let tests: Vec<&Test> = TESTS.iter().filter(|it| it.name.contains(word)).collect();
+    let tls = Tls::new();
     let scene = Scene {
         time: Duration::from_secs(seconds.into()),
         plain: load::serve()?,
-        encrypted: None,
-        tls: Tls::new(),
+        encrypted: load::serve_tls(&tls)?,
+        tls,
     };
-    let scene = Scene {
-        encrypted: Some(load::serve_tls(&scene.tls)?),
-        ..scene
-    };
-    let mut figures: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
-    for round in 1..=rounds {
-        for (column, proxy) in Proxy::ALL.into_iter().enumerate() {
-            for (row, test) in TESTS.iter().enumerate() {
+    let mut figures = Figures::new();
+    for round in 0..rounds as usize {
+        for test in &tests {
+            for place in 0..Proxy::ALL.len() {
+                let proxy = Proxy::ALL[(place + round) % Proxy::ALL.len()];
                 let figure = scene.measure(proxy, test.what)?;
                 eprintln!(
-                    "round {round}: {}: {}: {figure:.2}",
-                    proxy.name(),
-                    test.name
+                    "round {}: {}: {}: {figure:.2}",
+                    round + 1,
+                    test.name,
+                    proxy.name()
                 );
-                figures.entry((row, column)).or_default().push(figure);
+                figures.entry((test.name, proxy)).or_default().push(figure);
             }
         }
     }
-    print(&mut figures);
+    print(&tests, &figures);
     Ok(())
 }
+
+/// What was measured, a figure a round.
+type Figures = BTreeMap<(&'static str, Proxy), Vec<f64>>;
 
 /// One row of the table.
 struct Test {
     name: &'static str,
     what: What,
-    /// What rivers is to reach, as a share of what HAProxy needs.
-    goal: Goal,
+    /// What rivers is to reach.
+    goals: &'static [Goal],
 }
 
 #[derive(Clone, Copy)]
@@ -66,7 +79,8 @@ enum What {
 }
 
 enum Goal {
-    OfHaproxy(f64),
+    /// This share of what another needs.
+    Of(Proxy, f64),
     AtMost(f64),
 }
 
@@ -74,67 +88,76 @@ const TESTS: [Test; 10] = [
     Test {
         name: "bulk up, 1 stream, CPU ms/GB",
         what: What::Bulk(Kind::Up, 1),
-        goal: Goal::OfHaproxy(0.65),
+        goals: &ONE_STREAM,
     },
     Test {
         name: "bulk down, 1 stream, CPU ms/GB",
         what: What::Bulk(Kind::Down, 1),
-        goal: Goal::OfHaproxy(0.65),
+        goals: &ONE_STREAM,
     },
     Test {
         name: "bulk up, 8 streams, CPU ms/GB",
         what: What::Bulk(Kind::Up, 8),
-        goal: Goal::OfHaproxy(0.45),
+        goals: &EIGHT_STREAMS,
     },
     Test {
         name: "bulk down, 8 streams, CPU ms/GB",
         what: What::Bulk(Kind::Down, 8),
-        goal: Goal::OfHaproxy(0.45),
+        goals: &EIGHT_STREAMS,
     },
     Test {
         name: "128 B there and back, 1 connection, CPU µs",
         what: What::PingPong(1),
-        goal: Goal::OfHaproxy(0.75),
+        goals: &[Goal::Of(Proxy::Haproxy, 0.75)],
     },
     Test {
         name: "128 B there and back, 64 connections, CPU µs",
         what: What::PingPong(64),
-        goal: Goal::OfHaproxy(0.88),
+        goals: &[Goal::Of(Proxy::Haproxy, 0.88)],
     },
     Test {
         name: "short connection, CPU µs",
         what: What::Short,
-        goal: Goal::OfHaproxy(0.9),
+        goals: &[Goal::Of(Proxy::Haproxy, 0.9)],
     },
     Test {
         name: "TLS request, 64 connections, CPU µs",
         what: What::Requests,
-        goal: Goal::OfHaproxy(0.7),
+        goals: &[Goal::Of(Proxy::Haproxy, 0.7)],
     },
     Test {
         name: "memory at start, KiB",
         what: What::Base,
-        goal: Goal::AtMost(6.0 * 1024.0),
+        goals: &[Goal::AtMost(6.0 * 1024.0)],
     },
     Test {
         name: "memory of an idle connection, bytes",
         what: What::Idle,
-        goal: Goal::AtMost(512.0),
+        goals: &[Goal::AtMost(512.0)],
     },
+];
+
+const ONE_STREAM: [Goal; 2] = [
+    Goal::Of(Proxy::Haproxy, 0.65),
+    Goal::Of(Proxy::HaproxySplice, 0.9),
+];
+const EIGHT_STREAMS: [Goal; 2] = [
+    Goal::Of(Proxy::Haproxy, 0.45),
+    Goal::Of(Proxy::HaproxySplice, 0.9),
 ];
 
 struct Scene {
     time: Duration,
     plain: SocketAddr,
-    encrypted: Option<SocketAddr>,
+    encrypted: SocketAddr,
     tls: Tls,
 }
 
 impl Scene {
     fn measure(&self, proxy: Proxy, what: What) -> io::Result<f64> {
         let folder = tempfile::tempdir()?;
-        let upstream = match (what, self.encrypted) {
-            (What::Requests, Some(encrypted)) => encrypted,
+        let upstream = match what {
+            What::Requests => self.encrypted,
             _ => self.plain,
         };
         let running = proxy.start(upstream, folder.path())?;
@@ -186,40 +209,54 @@ fn spent(running: &Running, work: impl FnOnce() -> u64) -> io::Result<(f64, f64)
     Ok((spent.as_secs_f64() * 1e6, to_float(done)))
 }
 
-fn print(figures: &mut BTreeMap<(usize, usize), Vec<f64>>) {
+fn print(tests: &[&Test], figures: &Figures) {
     let names: Vec<&str> = Proxy::ALL.iter().map(|proxy| proxy.name()).collect();
-    println!("| | {} | rivers ÷ HAProxy | goal | |", names.join(" | "));
-    println!("|{}", "---|".repeat(names.len() + 4));
-    for (row, test) in TESTS.iter().enumerate() {
-        let medians: Vec<f64> = (0..names.len())
-            .map(|column| {
-                figures
-                    .get_mut(&(row, column))
-                    .map_or(0.0, |all| median(all))
-            })
-            .collect();
-        let rivers = medians[names.len() - 1];
-        let share = rivers / medians[0];
-        let (goal, is_reached) = match test.goal {
-            Goal::OfHaproxy(goal) => (format!("{goal} ×"), share <= goal),
-            Goal::AtMost(most) => (format!("{most:.0}"), rivers <= most),
+    println!(
+        "| | {} | rivers ÷ others, and the goal |",
+        names.join(" | ")
+    );
+    println!("|{}", "---|".repeat(names.len() + 2));
+    for test in tests {
+        let of = |proxy| {
+            figures
+                .get(&(test.name, proxy))
+                .map_or(&[][..], Vec::as_slice)
         };
-        let cells: Vec<String> = medians
-            .iter()
-            .map(|median| format!("{median:.1}"))
-            .collect();
+        let medians = Proxy::ALL.map(|proxy| format!("{:.1}", median(of(proxy))));
+        let goals = test.goals.iter().map(|goal| {
+            let (text, is_reached) = match goal {
+                Goal::Of(other, share) => {
+                    let pairs = of(Proxy::Rivers).iter().zip(of(*other));
+                    let ratios: Vec<f64> = pairs.map(|(ours, theirs)| ours / theirs).collect();
+                    let ratio = median(&ratios);
+                    let text = format!("{ratio:.2} × {}, {share}", other.name());
+                    (text, ratio <= *share)
+                }
+                Goal::AtMost(most) => (format!("{most:.0}"), median(of(Proxy::Rivers)) <= *most),
+            };
+            let outcome = if is_reached { "reached" } else { "**missed**" };
+            format!("{text}: {outcome}")
+        });
+        let goals: Vec<String> = goals.collect();
         println!(
-            "| {} | {} | {share:.2} | {goal} | {} |",
+            "| {} | {} | {} |",
             test.name,
-            cells.join(" | "),
-            if is_reached { "reached" } else { "**missed**" }
+            medians.join(" | "),
+            goals.join("; ")
         );
     }
 }
 
-fn median(all: &mut [f64]) -> f64 {
+/// Of an even number, the mean of the two in the middle.
+fn median(all: &[f64]) -> f64 {
+    let mut all = all.to_vec();
     all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
+    let middle = all.len() / 2;
+    match (all.get(middle), all.len() % 2) {
+        (None, _) => f64::NAN,
+        (Some(&upper), 0) => f64::midpoint(all[middle - 1], upper),
+        (Some(&middle), _) => middle,
+    }
 }
 
 #[expect(
