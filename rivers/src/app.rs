@@ -10,7 +10,7 @@ use daemon::{
     logging::{self, Log},
     metrics::Metrics,
     readiness::Readiness,
-    reload::Reload,
+    reload::{Cause, Reload},
     shutdown::Shutdown,
 };
 use tokio::{
@@ -28,10 +28,13 @@ use crate::{
     discover::Discoveries,
     handover::{Offer, Request},
     in_force::{InForce, Parts, possible_slots},
+    listen,
     listeners::{Listeners, Shown},
     metrics,
+    notify::Notify,
     status::{self, Gather},
     succession::{Predecessor, be_replaceable, predecessor, replaced},
+    successor::Program,
     vanished::Vanished,
     worker::{Shared, Workers, slots::Slots},
 };
@@ -62,6 +65,8 @@ async fn serve(
     recorder: Metrics,
     descriptors: usize,
 ) -> anyhow::Result<ExitCode> {
+    let program = Program::of_this_process().context("cannot tell which program this is")?;
+    let notify = Notify::from_environment();
     let mut shutdown = Shutdown::install().context("cannot listen for signals")?;
     let mut reload =
         Reload::install(source.map(Source::path)).context("cannot listen for SIGHUP")?;
@@ -98,9 +103,9 @@ async fn serve(
     };
     let state_dir = config.state_dir.clone();
     let discoveries = Discoveries::new(ends.changes.clone(), ends.published, state_dir);
-    let spare = offer.as_mut().map(Offer::take_listeners);
+    let mut spare = offer.as_mut().map_or_else(Vec::new, Offer::take_listeners);
+    spare.extend(listen::passed());
     let shown = Arc::clone(&gather.shown);
-    let spare = spare.unwrap_or_default();
     let mut listeners = Listeners::new(ends.changes, workers.clone(), spare, shown);
     let prepared = listeners.prepare(&config.listeners)?;
     // From here on nothing may fail that would take the connections down with us.
@@ -125,6 +130,8 @@ async fn serve(
     };
     let mut in_force = InForce::begin(config, parts, descriptors).await;
     starting.done();
+    notify.ready();
+    tokio::spawn(notify.clone().watch(readiness.clone()));
 
     loop {
         tokio::select! {
@@ -132,7 +139,13 @@ async fn serve(
                 info!(signal, "stopping: no more clients are accepted");
                 break;
             }
-            cause = reload.wanted() => in_force.reload(cause, source).await,
+            cause = reload.wanted() => {
+                notify.reloading();
+                if cause != Cause::Hangup || !program.start_if_changed() {
+                    in_force.reload(cause, source).await;
+                }
+                notify.ready();
+            }
             // Who asked waits for the answer, unless the process is about to end.
             Some(request) = requests.recv() => match request {
                 Request::Release(done) => {
@@ -142,7 +155,8 @@ async fn serve(
                     in_force.listeners().restore(released).await;
                     let _ = done.send(());
                 }
-                Request::Gone(done) => {
+                Request::Gone(successor, done) => {
+                    notify.replaced(successor);
                     readiness.drain();
                     if let Some(admin) = admin.take() {
                         admin.stop();
@@ -157,6 +171,7 @@ async fn serve(
             }
         }
     }
+    notify.stopping();
     readiness.drain();
     // The sockets close when nobody has them any more: clients are to be refused from now on.
     let shutdown_timeout = in_force.shutdown_timeout();

@@ -20,7 +20,8 @@
 //! says, at the start and whenever its file has changed: [`listeners`] are opened and closed, and
 //! [`discover`] watches the cluster for further upstreams. [`check`] only tries the upstreams. What happened lately is
 //! kept by [`recent`], and [`status`] tells people of it. Where an upstream has a name, [`names`] looks it up for
-//! the director, so that no connection ever waits for a name server. [`kube_client`] lends the same way of
+//! the director, so that no connection ever waits for a name server. [`notify`] tells a service manager how we
+//! are, and [`successor`] starts another version of the program in our place. [`kube_client`] lends the same way of
 //! dialling to programs that talk to the API servers.
 
 #![cfg_attr(
@@ -52,11 +53,13 @@ mod listen;
 mod listeners;
 mod metrics;
 mod names;
+mod notify;
 mod probe;
 mod published;
 mod recent;
 mod status;
 mod succession;
+mod successor;
 mod tried;
 mod vanished;
 mod worker;

@@ -1,4 +1,6 @@
-//! Binds the listening sockets.
+//! Binds the listening sockets, or takes those that were [`passed`](passed()).
+
+mod passed;
 
 use std::{
     io,
@@ -8,6 +10,7 @@ use std::{
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
+pub(crate) use self::passed::passed;
 use crate::config::listen::ListenAddress;
 
 /// An address on which nobody can be listened to.

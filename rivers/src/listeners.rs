@@ -28,7 +28,7 @@ pub(crate) struct Listeners {
     changes: Changes,
     workers: Workers,
     open: Vec<Open>,
-    /// Sockets of an earlier process that no listener has claimed yet.
+    /// Sockets of an earlier process or of the service manager that no listener has claimed yet.
     spare: Vec<HandedListener>,
     next_id: u32,
     shown: Shown,
@@ -242,7 +242,11 @@ impl Listeners {
         if let Some(open) = self.open.iter().find(is_same) {
             return Ok(Arc::clone(&open.socket));
         }
-        let handed = |it: &HandedListener| it.address == wanted.listen && it.address.port() != 0;
+        // One that a service manager has opened for every address is not called `:PORT`.
+        let bound = ListenAddress::At(wanted.listen.socket_addr());
+        let handed = |it: &HandedListener| {
+            (it.address == wanted.listen || it.address == bound) && it.address.port() != 0
+        };
         if let Some(place) = self.spare.iter().position(handed) {
             return Ok(Arc::new(self.spare.swap_remove(place).socket));
         }

@@ -19,6 +19,7 @@ mod relay;
 mod reload;
 mod replay;
 mod scene;
+mod service_manager;
 mod status;
 mod stop;
 mod tls;

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub struct Launch {
     program: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    stdin: Option<Arc<OwnedFd>>,
     site: Arc<Site>,
 }
 
@@ -34,6 +36,7 @@ impl Launch {
             program: program.to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            stdin: None,
             site: Arc::clone(place.site()),
         }
     }
@@ -61,6 +64,13 @@ impl Launch {
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment
             .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Makes a descriptor of the test its standard input, also when it is started again.
+    #[must_use]
+    pub fn stdin(mut self, descriptor: impl Into<OwnedFd>) -> Self {
+        self.stdin = Some(Arc::new(descriptor.into()));
         self
     }
 
@@ -111,6 +121,10 @@ impl Launch {
             let opened = OpenOptions::new().create(true).append(true).open(file);
             opened.expect("a test can write to its folder")
         };
+        let stdin = self.stdin.as_ref().map_or_else(Stdio::null, |descriptor| {
+            let own = descriptor.try_clone();
+            own.expect("a test has descriptors left").into()
+        });
         let mut command = spawner::command(&self.program);
         command
             .args(&self.arguments)
@@ -119,7 +133,7 @@ impl Launch {
             .env("HOME", self.site.folder())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.site.folder())
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(open(stdout))
             .stderr(open(stderr));
         spawner::spawn(command, self.site.namespace())

@@ -1,5 +1,7 @@
 //! Our own programs, as the test's user would start them.
 
+use std::path::PathBuf;
+
 use crate::binaries;
 use crate::launch::Launch;
 use crate::place::Place;
@@ -13,6 +15,17 @@ use crate::place::Place;
 #[track_caller]
 pub fn rivers(place: &Place) -> Launch {
     Launch::new(place, "rivers", &binaries::ours("rivers"))
+}
+
+/// The file of a program of ours, for a test that starts it in a way of its own.
+///
+/// # Panics
+///
+/// When it has not been built.
+#[must_use]
+#[track_caller]
+pub fn path(name: &str) -> PathBuf {
+    binaries::ours(name)
 }
 
 /// A folder for the sockets of a `rivers` of this place, as its flag: what another test runs under the same

@@ -1,6 +1,7 @@
 //! Between the thread that talks to a new process and the composition root, which owns listeners and
 //! workers: each request waits until it has been carried out.
 
+use rustix::process::Pid;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Owner, Released};
@@ -13,7 +14,7 @@ pub(crate) enum Request {
     /// See [`Owner::restore`].
     Restore(Released, oneshot::Sender<()>),
     /// See [`Owner::gone`].
-    Gone(oneshot::Sender<()>),
+    Gone(Pid, oneshot::Sender<()>),
 }
 
 /// The composition root, seen from the other thread.
@@ -44,7 +45,7 @@ impl Owner for Bridge {
         self.ask(|done| Request::Restore(released, done));
     }
 
-    fn gone(&mut self) {
-        self.ask(Request::Gone);
+    fn gone(&mut self, successor: Pid) {
+        self.ask(|done| Request::Gone(successor, done));
     }
 }

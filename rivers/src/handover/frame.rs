@@ -14,9 +14,8 @@ use std::{
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg, sockopt::socket_peercred,
+    SendAncillaryMessage, SendFlags, UCred, recvmsg, sendmsg, sockopt::socket_peercred,
 };
-use rustix::process::Uid;
 
 use super::message::{Message, Parcel};
 
@@ -67,9 +66,9 @@ impl Line {
         }
     }
 
-    /// The user that the other process runs as.
-    pub(super) fn peer(&self) -> io::Result<Uid> {
-        Ok(socket_peercred(&self.stream)?.uid)
+    /// The other process, and the user that it runs as.
+    pub(super) fn peer(&self) -> io::Result<UCred> {
+        Ok(socket_peercred(&self.stream)?)
     }
 
     /// Sends one message; the descriptors are closed here afterwards.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use rustix::process::geteuid;
+use rustix::process::{Pid, geteuid};
 use tracing::{info, warn};
 
 use super::{
@@ -21,8 +21,8 @@ pub(crate) trait Owner {
     /// Puts them back: the hand-over has failed.
     fn restore(&mut self, released: Released);
 
-    /// They are somebody else's now, who also wants the admin endpoint's address and waits for it.
-    fn gone(&mut self);
+    /// They are this process's now, which also wants the admin endpoint's address and waits for it.
+    fn gone(&mut self, successor: Pid);
 }
 
 /// Everything that a process serves.
@@ -58,9 +58,8 @@ pub(crate) fn serve(sockets: Sockets, generation: Generation, owner: &mut impl O
 
 /// One conversation. Gives whether all was given away.
 fn give(line: &Line, own: Generation, owner: &mut impl Owner) -> Result<bool, LineError> {
-    let trusted = line
-        .peer()
-        .is_ok_and(|uid| uid == geteuid() || uid.is_root());
+    let peer = line.peer()?;
+    let trusted = peer.uid == geteuid() || peer.uid.is_root();
     let greeting = line.receive()?.message;
     let refusal = match greeting {
         _ if !trusted => Some(("it is of another user".to_owned(), false)),
@@ -98,7 +97,7 @@ fn give(line: &Line, own: Generation, owner: &mut impl Owner) -> Result<bool, Li
         owner.restore(reassemble(parcels));
         return Err(error);
     }
-    owner.gone();
+    owner.gone(peer.pid);
     Ok(true)
 }
 

@@ -47,7 +47,8 @@ impl Owner for Workers {
         self.asked.send(asked).unwrap();
     }
 
-    fn gone(&mut self) {
+    fn gone(&mut self, successor: rustix::process::Pid) {
+        assert_eq!(successor, rustix::process::getpid());
         self.asked.send(Asked::Gone).unwrap();
     }
 }
