@@ -21,6 +21,7 @@ mod quiet;
 mod serving;
 mod silent;
 mod telling;
+mod waiting;
 
 use std::{
     io, mem,
@@ -77,6 +78,8 @@ pub(crate) struct Here {
     pub(crate) rng: SmallRng,
     /// What happened lately, for people who ask.
     pub(crate) recent: Recent,
+    /// Clients who wait for an upstream are to be called, as their listeners say.
+    pub(crate) is_called: bool,
 }
 
 /// What a connection wants next.
@@ -235,10 +238,15 @@ impl Connection {
         }
     }
 
-    /// Other things are believed of the upstreams.
+    /// The listener that it belongs to, as it was when the client was accepted.
+    pub(crate) fn serving(&self) -> &Serving {
+        &self.serving
+    }
+
+    /// Other things are believed of the upstreams, or one of them has accepted another client.
     pub(crate) fn news(&mut self, here: &mut Here) -> Next {
         if let Stage::Dialling(dialling) = &mut self.stage {
-            dialling.news(&Dialler {
+            dialling.news(&mut Dialler {
                 key: self.key,
                 serving: &self.serving,
                 tried: &mut self.tried,

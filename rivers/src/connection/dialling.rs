@@ -9,6 +9,7 @@ use super::{
     Here, Serving,
     hello::{Hello, judge},
     leg::{self, Leg},
+    waiting::Waiter,
 };
 use crate::{
     config::Replay,
@@ -28,6 +29,8 @@ pub(super) struct Dialling {
     plan: DialPlan<Candidate>,
     attempts: Vec<Attempt>,
     last_number: u8,
+    /// Since nobody could be had in the first round.
+    waiter: Option<Waiter>,
     /// What the client has sent to an upstream that has not answered yet.
     pub(super) kept: Vec<u8>,
 }
@@ -81,6 +84,7 @@ impl Dialling {
             plan: DialPlan::in_rounds(order, by.here.now, timeout),
             attempts: Vec::new(),
             last_number: 0,
+            waiter: None,
             kept: Vec::new(),
         }
     }
@@ -96,8 +100,9 @@ impl Dialling {
     }
 
     /// Other things are believed now.
-    pub(super) fn news(&mut self, by: &Dialler<'_>) {
-        self.plan.news(by.here.now);
+    pub(super) fn news(&mut self, by: &mut Dialler<'_>) {
+        let delay = by.serving.waiting.delay(&mut by.here.rng);
+        self.plan.news(by.here.now + delay);
     }
 
     /// Does what the plan wants now.
@@ -106,7 +111,12 @@ impl Dialling {
             match self.plan.step(by.here.now) {
                 Step::Start(candidate) => self.start(candidate, by),
                 Step::WaitUntil(moment) => return Progress::Until(moment),
-                Step::Choose => self.plan.again(by.choose(), by.here.now),
+                Step::Choose => {
+                    let waiting = &by.serving.waiting;
+                    self.waiter.get_or_insert_with(|| waiting.enter());
+                    let round = waiting.round(&mut by.here.rng);
+                    self.plan.again(by.choose(), by.here.now, round);
+                }
                 Step::Exhausted | Step::TimedOut => {
                     self.end_attempts(by, Outcome::TimedOut);
                     return Progress::TimedOut;
@@ -146,6 +156,8 @@ impl Dialling {
         };
         by.here.recent.dialled(by.serving.id, dialled);
         self.end_attempts(by, Outcome::Overtaken);
+        self.waiter = None;
+        by.here.is_called |= by.serving.waiting.got_through(now);
         Some(attempt)
     }
 

@@ -91,6 +91,7 @@ mod tests {
                 events: mpsc::channel(1).0,
                 rng: SmallRng::seed_from_u64(1),
                 recent: Recent::default(),
+                is_called: false,
             };
             let (client, far_client) = leg(&here);
             let (upstream, far_upstream) = leg(&here);

@@ -9,6 +9,7 @@ use std::{
 
 use rand::rngs::SmallRng;
 
+use super::waiting::Waiting;
 use crate::{
     close::CloseReason,
     config::Listener,
@@ -21,6 +22,7 @@ pub(crate) struct Serving {
     pub(crate) id: ListenerId,
     pub(crate) listener: Arc<Listener>,
     pub(crate) meter: ListenerMeter,
+    pub(crate) waiting: Waiting,
     /// Since they were last added to the metrics, which all workers share.
     to_upstream: Cell<u64>,
     to_client: Cell<u64>,
@@ -33,6 +35,7 @@ impl Serving {
         Self {
             id,
             meter: ListenerMeter::new(&listener.name),
+            waiting: Waiting::default(),
             listener,
             to_upstream: Cell::new(0),
             to_client: Cell::new(0),

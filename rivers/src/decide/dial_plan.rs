@@ -14,7 +14,8 @@
 //!                                                                      (no sooner than a ROUND after the last)
 //! ```
 //!
-//! A dial in rounds does not give up when everybody has failed: it chooses anew, about every [`ROUND`] and
+//! A dial in rounds does not give up when everybody has failed: it chooses anew, about every [`ROUND`] unless
+//! many do the same, and
 //! at once when another snapshot has been published, and then starts all attempts together. A server that
 //! comes back is so reached within one round, not when the kernel next repeats a SYN.
 
@@ -43,6 +44,7 @@ pub struct DialPlan<C> {
     patience: Instant,
     /// When to choose anew; `None`: never.
     next_round: Option<Instant>,
+    round: Duration,
     deadline: Instant,
 }
 
@@ -74,6 +76,7 @@ impl<C> DialPlan<C> {
             next_at: now,
             patience: now + PATIENCE,
             next_round: None,
+            round: ROUND,
             deadline: now + timeout,
         }
     }
@@ -125,7 +128,7 @@ impl<C> DialPlan<C> {
         self.next_at = now;
         if self.in_flight == 0 {
             // Nobody is left whose stagger the next round would have to respect.
-            self.next_round = self.next_round.map(|at| at.min(now + ROUND));
+            self.next_round = self.next_round.map(|at| at.min(now + self.round));
         }
     }
 
@@ -141,13 +144,13 @@ impl<C> DialPlan<C> {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Other things are believed now: there is no need to wait for the next round.
-    pub fn news(&mut self, now: Instant) {
-        self.next_round = self.next_round.map(|at| at.min(now));
+    /// Other things are believed: the next round need not begin later than at this moment.
+    pub fn news(&mut self, moment: Instant) {
+        self.next_round = self.next_round.map(|at| at.min(moment));
     }
 
-    /// Begins a round with these candidates. Attempts under way go on.
-    pub fn again(&mut self, order: Order<C>, now: Instant) {
+    /// Begins a round of this length with these candidates. Attempts under way go on.
+    pub fn again(&mut self, order: Order<C>, now: Instant, round: Duration) {
         self.first = order.first.into();
         // Once it is their turn, it stays so.
         if now < self.patience {
@@ -157,7 +160,8 @@ impl<C> DialPlan<C> {
         }
         self.stagger = Duration::ZERO;
         self.next_at = now;
-        self.next_round = Some(now + ROUND);
+        self.round = round;
+        self.next_round = Some(now + round);
     }
 
     fn last_resort_at(&self) -> Instant {
@@ -270,7 +274,7 @@ mod tests {
         assert_eq!(plan.step(now), Step::WaitUntil(now + ROUND));
         let later = now + ROUND;
         assert_eq!(plan.step(later), Step::Choose);
-        plan.again(Order::fixed(vec![2, 1]), later);
+        plan.again(Order::fixed(vec![2, 1]), later, ROUND);
         assert_eq!(plan.step(later), Step::Start(2));
         assert_eq!(plan.step(later), Step::Start(1));
         assert_eq!(plan.step(later), Step::WaitUntil(later + ROUND));
@@ -293,7 +297,7 @@ mod tests {
         assert_eq!(plan.step(now), Step::WaitUntil(now + ROUND));
         plan.news(now);
         assert_eq!(plan.step(now), Step::Choose);
-        plan.again(Order::fixed(vec![]), now);
+        plan.again(Order::fixed(vec![]), now, ROUND);
         assert_eq!(plan.step(now), Step::WaitUntil(now + ROUND));
     }
 

@@ -83,6 +83,7 @@ impl EventLoop {
                 events: shared.events.clone(),
                 rng: SmallRng::from_rng(&mut rand::rng()),
                 recent: Recent::default(),
+                is_called: false,
             },
             connections: Connections::new(),
             acceptors: Vec::new(),
@@ -136,6 +137,9 @@ impl EventLoop {
         }
         while let Some(key) = self.here.timers.due(self.here.now) {
             self.call(key, Connection::alarm);
+        }
+        if std::mem::take(&mut self.here.is_called) {
+            self.call_waiting();
         }
         for (_, acceptor) in &mut self.acceptors {
             acceptor.resume(self.here.now, &self.here.epoll);
@@ -289,6 +293,27 @@ impl EventLoop {
                     }
                 });
             }
+        }
+    }
+
+    /// An upstream accepts clients: those who wait for one at the same listener may try.
+    fn call_waiting(&mut self) {
+        let called: Vec<_> = (self.servings.iter())
+            .filter(|serving| serving.waiting.take_call())
+            .map(Rc::clone)
+            .collect();
+        for key in self.here.timers.keys() {
+            self.call(key, |connection, here| {
+                let of = connection.serving();
+                if called
+                    .iter()
+                    .any(|serving| std::ptr::eq(&raw const **serving, of))
+                {
+                    connection.news(here)
+                } else {
+                    Next::Wait
+                }
+            });
         }
     }
 

@@ -157,7 +157,7 @@ impl World {
                     }
                     let order = self.order();
                     attempts.again(&order, clock);
-                    plan.again(order, clock);
+                    plan.again(order, clock, ROUND);
                 }
                 Step::Exhausted => unreachable!("a dial in rounds goes on"),
                 Step::TimedOut => break false,
