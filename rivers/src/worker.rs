@@ -14,6 +14,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
+    os::fd::OwnedFd,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -119,7 +120,9 @@ impl Workers {
                 sender: sender.clone(),
             };
             shared.published.subscribe(bell.clone());
-            spawn(shared.clone(), bell.clone(), told, farewell)?;
+            // Not on the thread: clients may have taken the last descriptor by then.
+            let epoll = EventLoop::epoll(&bell)?;
+            spawn(epoll, shared.clone(), bell.clone(), told, farewell)?;
             Ok(Ear { commands, bell })
         });
         Ok((Self(workers.collect::<io::Result<_>>()?), ended))
@@ -246,6 +249,7 @@ impl Drop for Farewell {
 }
 
 fn spawn(
+    epoll: OwnedFd,
     shared: Shared,
     bell: Bell,
     commands: mpsc::Receiver<Command>,
@@ -254,8 +258,8 @@ fn spawn(
     thread::Builder::new()
         .name(format!("worker {}", farewell.number))
         .spawn(move || {
-            if let Err(error) = run(farewell.number, &shared, bell, commands) {
-                error!(worker = farewell.number, %error, "a worker cannot run");
+            if let Err(error) = run(farewell.number, epoll, &shared, bell, commands) {
+                error!(worker = farewell.number, %error, "a worker cannot go on");
             }
             // Moved in here whole, so that a panic says farewell, too.
             drop(farewell);
@@ -266,11 +270,12 @@ fn spawn(
 /// Turns the loop until it is done; once a second, a sign of life, and what was counted into the metrics.
 fn run(
     number: usize,
+    epoll: OwnedFd,
     shared: &Shared,
     bell: Bell,
     commands: mpsc::Receiver<Command>,
 ) -> io::Result<()> {
-    let mut event_loop = EventLoop::new(shared, bell, commands)?;
+    let mut event_loop = EventLoop::new(epoll, shared, bell, commands);
     let heartbeat = shared.readiness.heartbeat(format!("worker {number}"));
     let mut next_beat = Instant::now();
     while !event_loop.is_done() {

@@ -28,7 +28,12 @@ impl Alone {
         shared.published.subscribe(bell.clone());
         let alone = Self {
             address: socket.local_addr().unwrap(),
-            event_loop: EventLoop::new(shared, bell.clone(), told).unwrap(),
+            event_loop: EventLoop::new(
+                EventLoop::epoll(&bell).unwrap(),
+                shared,
+                bell.clone(),
+                told,
+            ),
             commands,
             bell,
         };

@@ -4,6 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
+    os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
@@ -60,19 +61,25 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    /// A loop that listens to nothing yet.
+    /// What a loop waits with, so far for its bell alone.
     ///
     /// # Errors
     /// Descriptors ran out.
+    pub(super) fn epoll(bell: &Bell) -> io::Result<OwnedFd> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let token = EventData::new_u64(Source::Bell.token());
+        epoll::add(&epoll, bell, token, EventFlags::IN)?;
+        Ok(epoll)
+    }
+
+    /// A loop that listens to nothing yet.
     pub(super) fn new(
+        epoll: OwnedFd,
         shared: &Shared,
         bell: Bell,
         commands: mpsc::Receiver<Command>,
-    ) -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let token = EventData::new_u64(Source::Bell.token());
-        epoll::add(&epoll, &bell, token, EventFlags::IN)?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             here: Here {
                 epoll,
                 start: Instant::now(),
@@ -99,7 +106,7 @@ impl EventLoop {
             is_draining: false,
             #[cfg(test)]
             last_end: None,
-        })
+        }
     }
 
     /// Whether the drain has started and the last connection has ended.
