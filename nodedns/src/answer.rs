@@ -99,7 +99,7 @@ impl Answers {
         if self.routes.zone_of(key.name()).is_none() {
             let reason = ExtendedError::new(
                 ErrorCode::NotAuthoritative,
-                "the name is in no zone of this resolver, which does not recurse",
+                "the name is in no zone of this resolver",
             );
             return self.error(out, &query, Rcode::REFUSED, Some(&reason));
         }

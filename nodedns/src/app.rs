@@ -31,6 +31,7 @@ use crate::config::{Config, Mode, Zone};
 use crate::control_socket;
 use crate::listen::{self, Sockets};
 use crate::metrics::{self, CacheMetrics, Metrics};
+use crate::query;
 use crate::resolve::Resolver;
 use crate::resolve::route::Routes;
 use crate::serve::{Service, tcp, udp};
@@ -61,20 +62,11 @@ pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failur
     say_what_is_missing(config);
 
     let metrics = Metrics::new();
-    let cache = Arc::new(Cache::new(config.cache.size));
-    let routes = Arc::new(Routes::new(config, &Network::new(authorities)));
-    let answers = Arc::new(Answers::new(
-        Arc::clone(&routes),
-        Arc::clone(&cache),
-        metrics.clone(),
-    ));
-    let resolver = Arc::new(Resolver::new(
-        config,
-        routes,
-        Arc::clone(&cache),
-        metrics.clone(),
-    ));
-
+    let Parts {
+        cache,
+        answers,
+        resolver,
+    } = Parts::new(config, authorities, &metrics);
     let keeper = Keeper::new(config, Disk::new(&folders.state_dir), Arc::clone(&resolver));
 
     let main = runtime().map_err(Failure::failed)?;
@@ -138,6 +130,59 @@ fn wait_for_admin(address: SocketAddr, endpoint: &Endpoint) {
             Err(error) => return error!(%error, "going on without"),
         }
     }
+}
+
+/// What finds answers; the same whoever asks.
+struct Parts {
+    cache: Arc<Cache>,
+    answers: Arc<Answers>,
+    resolver: Arc<Resolver>,
+}
+
+impl Parts {
+    fn new(config: &Config, authorities: Authorities, metrics: &Metrics) -> Self {
+        let cache = Arc::new(Cache::new(config.cache.size));
+        let routes = Arc::new(Routes::new(config, &Network::new(authorities)));
+        Self {
+            answers: Arc::new(Answers::new(
+                Arc::clone(&routes),
+                Arc::clone(&cache),
+                metrics.clone(),
+            )),
+            resolver: Arc::new(Resolver::new(
+                config,
+                routes,
+                Arc::clone(&cache),
+                metrics.clone(),
+            )),
+            cache,
+        }
+    }
+}
+
+/// Resolves one name, on standard output.
+///
+/// # Errors
+/// Nobody can vouch for a server, or the name is not answered.
+pub(crate) fn query(
+    config: &Config,
+    folders: &Folders,
+    question: &query::Question,
+    shown: query::Shown,
+) -> Result<ExitCode, Failure> {
+    let authorities = Authorities::load(config).map_err(Failure::usage)?;
+    let Parts {
+        answers, resolver, ..
+    } = Parts::new(config, authorities, &Metrics::new());
+    // What the server has learned to trust, and not to, counts here as well.
+    let _keeper = Keeper::new(config, Disk::new(&folders.state_dir), Arc::clone(&resolver));
+    runtime().map_err(Failure::failed)?.block_on(query::run(
+        &answers,
+        &resolver,
+        question,
+        shown,
+        &mut io::stdout().lock(),
+    ))
 }
 
 /// Checks `config` against the world, on standard output.
@@ -315,7 +360,7 @@ fn say_what_is_missing(config: &Config) {
         warn!("no zone is validated: a forged answer is not noticed");
     }
     for zone in &config.zones {
-        for server in &zone.unasked {
+        for server in zone.unasked() {
             warn!(
                 zone = %zone.name,
                 %server,
@@ -324,9 +369,7 @@ fn say_what_is_missing(config: &Config) {
         }
     }
     if !config.zones.iter().any(Zone::is_root) {
-        warn!(
-            "there is no zone `.`: names in no zone are refused, for nodedns does not recurse yet"
-        );
+        warn!("there is no zone `.`: names in no zone are refused");
     }
 }
 

@@ -9,12 +9,15 @@ use daemon::exit;
 use tokio::time::Instant;
 
 use crate::cache::key::Key;
-use crate::config::{Config, Forward, Mode, Name, Zone};
-use crate::upstream::Upstream;
+use crate::config::{Config, Forward, Mode, Name, Servers, Source, Zone};
+use crate::errand::Errand;
+use crate::recurse::Recursor;
 use crate::upstream::failure::Failure;
 use crate::upstream::pool::{Network, Server};
+use crate::upstream::{Answer, Role, Upstream};
 use crate::wire::order::is_within;
 use crate::wire::record::Section;
+use crate::wire::response::Response;
 use crate::wire::rtype;
 
 /// Asks each server of each zone once, and says how it went, a line each.
@@ -28,16 +31,21 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, exit::Failure> {
     let mut dead = 0;
     for zone in &config.zones {
-        let mut answering = 0;
-        for server in &zone.servers {
-            let outcome = try_out(config, zone, server, network).await;
-            answering += usize::from(outcome.is_ok());
-            let line = match outcome {
-                Ok(line) | Err(line) => line,
-            };
+        let outcomes = match &zone.source {
+            Source::Servers(servers) => {
+                let mut outcomes = Vec::new();
+                for server in &servers.asked {
+                    outcomes.push(try_out(config, zone, server, servers, network).await);
+                }
+                outcomes
+            }
+            Source::Recursion => vec![try_recursion(config, zone, network).await],
+        };
+        let answering = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        for Ok(line) | Err(line) in outcomes {
             say(out, format_args!("{line}"))?;
         }
-        for server in &zone.unasked {
+        for server in zone.unasked() {
             say(
                 out,
                 format_args!(
@@ -77,18 +85,17 @@ async fn try_out(
     config: &Config,
     zone: &Zone,
     forward: &Forward,
+    servers: &Servers,
     network: &Arc<Network>,
 ) -> Result<String, String> {
     let upstream = Upstream::new(
         zone.name.clone(),
         vec![Arc::new(Server::new(forward.clone(), network))],
-        zone.recursion,
+        Role::of(servers),
         Arc::clone(network),
     );
     let line = ask(zone, forward, &upstream).await?;
-    let mut anchors = config.validation.anchors.iter().map(|anchor| &anchor.zone);
-    let anchor = anchors.find(|name| is_within(name.as_wire(), zone.name.as_wire()));
-    match anchor {
+    match anchor_of(config, zone) {
         Some(anchor) if zone.validate && !gives_signed_keys(&upstream, anchor).await => {
             Err(format!(
                 "zone {}: {forward} gives no signed DNSKEY for {anchor}; what is signed will fail unless it passes DNSSEC records on, or the zone says `validate: false`",
@@ -99,12 +106,62 @@ async fn try_out(
     }
 }
 
+/// Goes down from the root to the zone; the line says how that went.
+async fn try_recursion(
+    config: &Config,
+    zone: &Zone,
+    network: &Arc<Network>,
+) -> Result<String, String> {
+    let recursor = Recursor::new(&config.recursion, network);
+    let began = Instant::now();
+    let ask = async |name: &Name, rtype| {
+        let key = Key::new(name.as_wire(), rtype, true, true);
+        let mut errand = Errand::new(None);
+        let found = recursor.ask(&key, began + PATIENCE, None, &mut errand);
+        found.await.map_err(|failure| failure.to_string())
+    };
+    let found = ask(&zone.name, rtype::SOA).await.map_err(|failure| {
+        format!(
+            "zone {}: cannot be resolved from the root down: {failure}",
+            zone.name
+        )
+    })?;
+    let line = format!(
+        "zone {}: is resolved from the root down ({} from {} in {:.1} ms)",
+        zone.name,
+        found.response.rcode(),
+        found.server,
+        began.elapsed().as_secs_f64() * 1_000.0
+    );
+    match anchor_of(config, zone) {
+        Some(anchor) if zone.validate => match ask(anchor, rtype::DNSKEY).await {
+            Ok(found) if has_signatures(&found.response) => Ok(line),
+            Ok(_) => Err(format!(
+                "zone {}: the servers of {anchor} give no signed DNSKEY; is the trust anchor that of another root?",
+                zone.name
+            )),
+            Err(failure) => Err(format!(
+                "zone {}: no DNSKEY of {anchor}: {failure}",
+                zone.name
+            )),
+        },
+        _ => Ok(line),
+    }
+}
+
+/// The first trust anchor in the zone.
+fn anchor_of<'a>(config: &'a Config, zone: &Zone) -> Option<&'a Name> {
+    let mut anchors = config.validation.anchors.iter().map(|anchor| &anchor.zone);
+    anchors.find(|name| is_within(name.as_wire(), zone.name.as_wire()))
+}
+
 /// Asks for the zone's SOA. Any answer will do.
 async fn ask(zone: &Zone, forward: &Forward, upstream: &Upstream) -> Result<String, String> {
     let key = Key::new(zone.name.as_wire(), rtype::SOA, false, false);
     let began = Instant::now();
-    match upstream.ask(&key, began + PATIENCE).await {
-        Ok(response) => Ok(format!(
+    let errand = Errand::new(None);
+    match upstream.ask(&key, began + PATIENCE, None, &errand).await {
+        Ok(Answer { response, .. }) => Ok(format!(
             "zone {}: {forward} answers ({} in {:.1} ms)",
             zone.name,
             response.rcode(),
@@ -121,11 +178,16 @@ async fn ask(zone: &Zone, forward: &Forward, upstream: &Upstream) -> Result<Stri
 /// validates needs them.
 async fn gives_signed_keys(upstream: &Upstream, anchor: &Name) -> bool {
     let key = Key::new(anchor.as_wire(), rtype::DNSKEY, true, true);
-    let answer = upstream.ask(&key, Instant::now() + PATIENCE).await;
-    answer.is_ok_and(|response| {
-        let mut answers = response.layout().section(Section::Answer);
-        answers.any(|record| record.rtype == rtype::RRSIG)
-    })
+    let errand = Errand::new(None);
+    let answer = upstream.ask(&key, Instant::now() + PATIENCE, None, &errand);
+    answer
+        .await
+        .is_ok_and(|answer| has_signatures(&answer.response))
+}
+
+fn has_signatures(response: &Response) -> bool {
+    let mut answers = response.layout().section(Section::Answer);
+    answers.any(|record| record.rtype == rtype::RRSIG)
 }
 
 fn say(out: &mut impl Write, line: std::fmt::Arguments<'_>) -> Result<(), exit::Failure> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use daemon::{duration, logging};
+use hickory_proto::rr::RecordType;
 
 use crate::config::Name;
 
@@ -15,7 +16,8 @@ use crate::config::Name;
 /// of the zones in its configuration for the rest: CoreDNS for the cluster's
 /// names, other resolvers for all others.
 ///
-/// Answers are validated (DNSSEC) from the root's keys down; names in no zone are refused.
+/// Answers are validated (DNSSEC) from the root's keys down. A zone without servers
+/// is resolved from the root's servers down; names in no zone are refused.
 #[derive(Debug, Parser)]
 #[command(name = "nodedns", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -37,6 +39,33 @@ pub(crate) enum Command {
     /// Exit code 0: each zone has a server that answers; 1: one has none; 2: the
     /// configuration is wrong, and the line and column say where.
     Check,
+    /// Resolve one name as the server would, and say what the answer is worth.
+    ///
+    /// Asks in its own process, with the configuration of the server but an empty
+    /// cache. Exit code 0: answered, be it that there is no such name; 1: failed, and
+    /// the reason is said; 2: the command line or the configuration is wrong.
+    #[command(after_help = QUERY_EXAMPLES)]
+    Query {
+        /// The name, as in `www.example.com`.
+        #[arg(value_parser = Name::from_text)]
+        name: Name,
+        /// The type of records: a word, as in `AAAA`, or `TYPE65`.
+        #[arg(default_value = "A", value_parser = record_type)]
+        rtype: RecordType,
+        /// Show the way to the answer: zones, each question to a server, referrals,
+        /// and each link of the chain of trust.
+        #[arg(long)]
+        trace: bool,
+        /// How to print it. JSON has the way always.
+        #[arg(
+            short = 'o',
+            long = "output",
+            value_name = "FORM",
+            value_enum,
+            default_value_t
+        )]
+        output: Form,
+    },
     /// Names that the running nodedns does not validate for a while (RFC 7646).
     ///
     /// For a zone whose owner broke its signatures: its names resolve, unvalidated,
@@ -96,6 +125,19 @@ pub(crate) enum Form {
     Text,
     /// For programs.
     Json,
+}
+
+fn record_type(text: &str) -> Result<RecordType, String> {
+    let upper = text.to_ascii_uppercase();
+    let number = upper
+        .strip_prefix("TYPE")
+        .and_then(|number| number.parse().ok());
+    number
+        .map(|number: u16| RecordType::from(number))
+        .or_else(|| upper.parse().ok())
+        .ok_or_else(|| {
+            format!("`{text}` is no type of records; write one as in `AAAA`, or its number as in `TYPE65`")
+        })
 }
 
 /// Whole days (`1d`), or as everywhere (`36h`).
@@ -172,6 +214,13 @@ impl Log {
     }
 }
 
+const QUERY_EXAMPLES: &str = "\
+Examples:
+
+  nodedns query kubernetes.default.svc.cluster.local
+  nodedns query www.example.com AAAA --trace    why is it slow, insecure, bogus?
+  nodedns query example.com MX -o json | jq .verdict";
+
 const EXAMPLES: &str = "\
 The least configuration, with CoreDNS behind 10.96.0.10:
 
@@ -183,6 +232,7 @@ Examples:
 
   nodedns check --config nodedns.yml    is it right, and does everybody answer?
   nodedns --config nodedns.yml          serve, until SIGTERM
+  nodedns query www.example.com --trace how is a name resolved, and why so?
   nodedns negative-anchor add broken.example --for 1d --reason \"ticket 4711\"
   dig @127.0.0.1 kubernetes.default.svc.cluster.local
   curl http://127.0.0.1:9253/metrics    what it does";

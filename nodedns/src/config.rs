@@ -3,6 +3,8 @@
 
 pub mod file;
 mod private;
+mod root_hints;
+mod subnet;
 mod trust_anchor;
 
 use std::fmt;
@@ -18,6 +20,7 @@ use daemon::config_file::{ConfigError, Document};
 use rustls::pki_types::DnsName;
 use serde::{Deserialize, Serialize};
 
+pub use self::subnet::{Subnet, SubnetError};
 pub use crate::anchors::{Anchor, Trusted};
 pub use crate::validate::Policy;
 pub use crate::wire::name::{Name, NameError};
@@ -40,6 +43,8 @@ pub struct Config {
     pub cache: Cache,
     /// What is trusted, and what is done with what is not.
     pub validation: Validation,
+    /// How zones without servers are resolved.
+    pub recursion: Recursion,
 }
 
 /// A name and everything below it, and who knows about it.
@@ -47,15 +52,40 @@ pub struct Config {
 pub struct Zone {
     /// The name.
     pub name: Name,
-    /// The servers that are asked. At least one, each once.
-    pub servers: Vec<Forward>,
+    /// Who is asked.
+    pub source: Source,
+    /// Whether what they say must be signed where a trust anchor says so.
+    pub validate: bool,
+}
+
+/// Where the answers of a zone come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// From servers that are named.
+    Servers(Servers),
+    /// From those that the zones themselves name, from the root's down.
+    Recursion,
+}
+
+/// The servers of a zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Servers {
+    /// Those that are asked. At least one, each once.
+    pub asked: Vec<Forward>,
     /// Whether they are asked to recurse (RD); authoritative servers are not.
     pub recursion: bool,
     /// Servers that were named and are never asked: what is encrypted to others
     /// of the zone must not be sent to them in plain.
     pub unasked: Vec<Forward>,
-    /// Whether what they say must be signed where a trust anchor says so.
-    pub validate: bool,
+}
+
+/// How the way is found from the root down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recursion {
+    /// Where servers of the root are. At least one.
+    pub root_hints: Vec<IpAddr>,
+    /// Where no name server may be that a zone names. Hints may be anywhere.
+    pub deny: Vec<Subnet>,
 }
 
 /// A server that is asked for the names of a zone.
@@ -139,6 +169,23 @@ impl Config {
 }
 
 impl Zone {
+    /// The servers that are asked, as far as they are named.
+    #[must_use]
+    pub fn asked(&self) -> &[Forward] {
+        match &self.source {
+            Source::Servers(servers) => &servers.asked,
+            Source::Recursion => &[],
+        }
+    }
+
+    /// The servers that were named and are never asked.
+    pub(crate) fn unasked(&self) -> &[Forward] {
+        match &self.source {
+            Source::Servers(servers) => &servers.unasked,
+            Source::Recursion => &[],
+        }
+    }
+
     /// Whether this is the zone of all names that no other zone has.
     pub(crate) fn is_root(&self) -> bool {
         self.name.is_root()

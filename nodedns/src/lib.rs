@@ -16,14 +16,16 @@
 //! ask that zone's servers: over UDP from a fresh port or over kept TCP
 //! connections, the fastest server first, the next one beside it when it is late.
 //! What comes back is believed only if it fits what was sent to the last bit. A
-//! CNAME into another zone is followed there. [`validate`] is the gate through
+//! CNAME into another zone is followed there; where a zone has no servers,
+//! [`recurse`] goes from the root's servers down. [`validate`] is the gate through
 //! which every response goes into the cache: is it what the zone's owner signed,
 //! from one of the [`anchors`] down? What it needs to know for that is asked as
 //! well. All who asked get the answer; so does the cache. What failed
 //! is an answer too: SERVFAIL with the reason (RFC 8914), kept for a second.
 //!
 //! [`app`] builds all of it, [`config`] says from what, [`metrics`] counts, and
-//! [`check`] tries a configuration out. [`trust`] follows the keys of the trust
+//! [`check`] tries a configuration out, [`query`] one name, of which [`explain`] keeps
+//! the record. [`trust`] follows the keys of the trust
 //! anchors while all that goes on, and does what people say over the
 //! [`control_socket`].
 //!
@@ -41,6 +43,7 @@ mod app;
 mod check;
 mod cli;
 mod negative_anchor;
+mod query;
 
 mod control_socket;
 mod trust;
@@ -49,7 +52,13 @@ mod serve;
 
 mod answer;
 mod resolve;
+
+mod recurse;
 mod upstream;
+
+mod coalesce;
+mod errand;
+mod explain;
 
 mod cache;
 
@@ -103,6 +112,20 @@ pub fn run(
     let config = Config::load(&cli.config.path)?;
     if matches!(cli.command, Some(Command::Check)) {
         return app::check(&config);
+    }
+    if let Some(Command::Query {
+        name,
+        rtype,
+        trace,
+        output,
+    }) = cli.command
+    {
+        let question = query::Question { name, rtype };
+        let shown = query::Shown {
+            form: output,
+            trace,
+        };
+        return app::query(&config, &cli.folders, &question, shown);
     }
     daemon::logging::init(&cli.log.options()).map_err(Failure::usage)?;
     app::run(&config, &cli.folders)

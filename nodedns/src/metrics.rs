@@ -266,6 +266,22 @@ impl ServerMetrics {
         }
     }
 
+    /// Those of all servers that strangers' zones name: there is no end of them.
+    pub(crate) fn of_recursion() -> Self {
+        let outcome = |outcome| counter!(UPSTREAM, "server" => RECURSION, "outcome" => outcome);
+        Self {
+            answered: outcome("answered"),
+            rejected: outcome("rejected"),
+            network_error: outcome("network_error"),
+            late: outcome("late"),
+            ignored: counter!(UPSTREAM_IGNORED, "server" => RECURSION),
+            connections: gauge!(UPSTREAM_CONNECTIONS, "server" => RECURSION),
+            handshakes: [Counter::noop(), Counter::noop()],
+            up: Gauge::noop(),
+            seconds: histogram!(UPSTREAM_SECONDS, "server" => RECURSION),
+        }
+    }
+
     /// A usable answer came after that time.
     pub(crate) fn answered(&self, after: Duration) {
         self.answered.increment(1);
@@ -397,6 +413,9 @@ const UPSTREAM_CONNECTIONS: &str = "nodedns_upstream_connections";
 const UPSTREAM_HANDSHAKES: &str = "nodedns_upstream_tls_handshakes_total";
 const UPSTREAM_UP: &str = "nodedns_upstream_up";
 const UPSTREAM_SECONDS: &str = "nodedns_upstream_seconds";
+
+/// The label of all servers that are not configured.
+const RECURSION: &str = "recursion";
 
 /// The codes that have a series of their own.
 const ANSWER_CODES: [Rcode; 8] = [

@@ -1,7 +1,7 @@
 //! A miss on its way to an answer, step by step.
 //!
 //! ```text
-//! resolve ─► coalesce ─► cache, once more ─► route ─► upstream ─► judge ◄─► validate
+//! resolve ─► coalesce ─► cache, once more ─► route ─► source ─► judge ◄─► validate
 //!                 │                            ▲                     │
 //!                 │                            └── chase: a CNAME ◄──┤
 //!                 └── whoever asks the same waits      cache, all ◄──┘
@@ -12,10 +12,10 @@
 //! client asks again.
 
 mod chase;
-mod coalesce;
 mod judge;
 pub(crate) mod route;
 mod sampled;
+mod source;
 mod trust_point;
 
 use std::sync::Arc;
@@ -27,18 +27,21 @@ use tracing::debug;
 use crate::cache::Cache;
 use crate::cache::entry::{Entry, Limits};
 use crate::cache::key::Key;
+use crate::coalesce::{Flights, Seat};
 use crate::config::Config;
+use crate::errand::Errand;
+use crate::explain::{Event, Record};
 use crate::metrics::Metrics;
 use crate::resolve::chase::Chain;
-use crate::resolve::coalesce::{Flights, Seat};
 use crate::resolve::judge::{Judge, SECOND_OPINION};
 use crate::resolve::route::{Routes, Zone};
+use crate::resolve::source::{Reply, Source};
 use crate::upstream::failure::Failure;
-use crate::validate::budget::Budget;
-use crate::validate::{Fault, Judged, Scope};
+use crate::validate::{Fault, Judged, Scope, TrustLink};
 use crate::wire::Rcode;
 use crate::wire::edns::{ErrorCode, ExtendedError};
-use crate::wire::name::Text;
+use crate::wire::name::{Name, Text};
+use crate::wire::order::is_within;
 use crate::wire::response::Response;
 
 /// Finds what the cache does not have. Shared by all workers.
@@ -69,8 +72,8 @@ impl Resolver {
     }
 
     /// The answer to `key`, at the latest after [`BUDGET`]. Not to be cancelled:
-    /// others may wait for the same answer.
-    pub(crate) async fn resolve(&self, key: &Key) -> Arc<Entry> {
+    /// others may wait for the same answer. How it was found goes into `record`.
+    pub(crate) async fn resolve(&self, key: &Key, record: Option<&Record>) -> Arc<Entry> {
         let deadline = Instant::now() + BUDGET;
         match self.flights.board(key) {
             Seat::Pilot(flight) => {
@@ -78,7 +81,7 @@ impl Resolver {
                 // The flight before this one may have landed since the look-up.
                 let entry = match self.cache.get(key, now) {
                     Some(entry) => entry,
-                    None => self.find(key, deadline).await,
+                    None => self.find(key, deadline, record).await,
                 };
                 flight.land(&entry);
                 entry
@@ -94,13 +97,18 @@ impl Resolver {
         }
     }
 
+    /// The chain of trust above `name`, as far as it is known.
+    pub(crate) fn links(&self, name: &Name) -> Vec<TrustLink> {
+        self.judge.validator().links(name, judge::now())
+    }
+
     /// Asks, and keeps the answer.
-    async fn find(&self, key: &Key, deadline: Instant) -> Arc<Entry> {
+    async fn find(&self, key: &Key, deadline: Instant, record: Option<&Record>) -> Arc<Entry> {
         let began = Instant::now();
         let epoch = self.judge.validator().epoch();
-        let mut budget = Budget::new();
-        let found = self.chain(key, deadline, &mut budget).await;
-        self.metrics.work(budget.spent());
+        let mut errand = Errand::new(record);
+        let found = self.chain(key, deadline, &mut errand).await;
+        self.metrics.work(errand.budget.spent());
         let entry = match found {
             Ok((judged, limits)) => Entry::of(judged, limits, Instant::now().into_std()),
             Err(broken) => broken.entry(key),
@@ -133,10 +141,10 @@ impl Resolver {
         &self,
         key: &Key,
         deadline: Instant,
-        budget: &mut Budget,
+        errand: &mut Errand<'_>,
     ) -> Result<(Judged, Limits), Broken> {
         let zone = self.zone_of(key)?;
-        let (first, onward) = self.ask(zone, key, deadline, budget).await?;
+        let (first, onward) = self.ask(zone, key, deadline, errand).await?;
         let Some(mut link) = onward else {
             return Ok((first, zone.limits));
         };
@@ -148,7 +156,7 @@ impl Resolver {
             let next = key.about(&link.target);
             let zone = self.zone_of(&next)?;
             limits.negative = limits.negative.min(zone.limits.negative);
-            let (part, onward) = self.part(zone, &next, deadline, budget).await?;
+            let (part, onward) = self.part(zone, &next, deadline, errand).await?;
             let Some(onward) = onward else {
                 let whole = chain.end(part.response()).ok_or_else(unreadable)?;
                 parts.push(part);
@@ -171,7 +179,7 @@ impl Resolver {
         zone: &Zone,
         key: &Key,
         deadline: Instant,
-        budget: &mut Budget,
+        errand: &mut Errand<'_>,
     ) -> Result<(Judged, Option<Link>), Broken> {
         let now = Instant::now().into_std();
         if let Some(entry) = self.cache.get(key, now)
@@ -182,7 +190,7 @@ impl Resolver {
             return Ok((Judged::kept(kept, entry.is_secure()), None));
         }
         let epoch = self.judge.validator().epoch();
-        let (part, onward) = self.ask(zone, key, deadline, budget).await?;
+        let (part, onward) = self.ask(zone, key, deadline, errand).await?;
         if onward.is_none() {
             let entry = Entry::of(part.clone(), zone.limits, Instant::now().into_std());
             self.keep(key, &Arc::new(entry), epoch);
@@ -196,31 +204,29 @@ impl Resolver {
         zone: &Zone,
         key: &Key,
         deadline: Instant,
-        budget: &mut Budget,
+        errand: &mut Errand<'_>,
     ) -> Result<(Judged, Option<Link>), Broken> {
+        errand.note(|| Event::Route {
+            key: key.clone(),
+            zone: zone.name.clone(),
+            recursion: matches!(zone.source, Source::Recursion(_)),
+            validate: zone.validate,
+        });
         // Who sets CD validates for himself.
         if !zone.validate || key.checking_disabled() {
-            let response = zone.upstream.ask(key, deadline).await?;
-            let onward = self.link(zone, key.rtype(), &response);
-            return Ok((Judged::unchecked(response), onward));
+            let reply = zone.source.ask(key, deadline, None, errand).await?;
+            let onward = self.link(zone, key.rtype(), &reply);
+            return Ok((Judged::unchecked(reply.response), onward));
         }
         let asked = key.unvalidated();
-        let answer = zone.upstream.ask_others(&asked, deadline, None).await?;
-        let first = self
-            .judged(zone, key, answer.response, deadline, budget)
-            .await;
+        let reply = zone.source.ask(&asked, deadline, None, errand).await?;
+        let server = Arc::clone(&reply.server);
+        let first = self.judged(zone, key, reply, deadline, errand).await;
         match first {
-            Err(broken) if broken.is_bogus && zone.upstream.has_others() => {
+            Err(broken) if broken.is_bogus && zone.source.has_others() => {
                 let soon = deadline.min(Instant::now() + SECOND_OPINION);
-                let upstream = &zone.upstream;
-                match upstream
-                    .ask_others(&asked, soon, Some(&answer.server))
-                    .await
-                {
-                    Ok(other) => {
-                        self.judged(zone, key, other.response, deadline, budget)
-                            .await
-                    }
+                match zone.source.ask(&asked, soon, Some(&server), errand).await {
+                    Ok(other) => self.judged(zone, key, other, deadline, errand).await,
                     Err(_) => Err(broken),
                 }
             }
@@ -233,33 +239,36 @@ impl Resolver {
         &self,
         zone: &Zone,
         key: &Key,
-        response: Response,
+        reply: Reply,
         deadline: Instant,
-        budget: &mut Budget,
+        errand: &mut Errand<'_>,
     ) -> Result<(Judged, Option<Link>), Broken> {
-        let onward = self.link(zone, key.rtype(), &response);
+        let onward = self.link(zone, key.rtype(), &reply);
         let scope = onward
             .as_ref()
             .map_or(Scope::Whole, |link| Scope::Aliases(link.owners.len()));
         let judged = self
             .judge
-            .judge(response, key, scope, &self.routes, deadline, budget)
+            .judge(reply.response, key, scope, &self.routes, deadline, errand)
             .await?;
         Ok((judged, onward))
     }
 
-    /// Where the answer of `zone` leads out of it, or ends without having been
-    /// followed to its end.
-    fn link(&self, zone: &Zone, rtype: u16, response: &Response) -> Option<Link> {
-        let mut owners = response.chain();
+    /// Where the answer of `zone` leads out of what its server has, or ends without
+    /// having been followed to its end.
+    fn link(&self, zone: &Zone, rtype: u16, reply: &Reply) -> Option<Link> {
+        let mut owners = reply.response.chain();
         let leaves = owners.iter().position(|name| {
-            self.routes
-                .zone_for(name, rtype)
-                .is_none_or(|other| !std::ptr::eq(other, zone))
+            let within = reply.within.as_ref();
+            within.is_some_and(|within| !is_within(name, within.as_wire()))
+                || self
+                    .routes
+                    .zone_for(name, rtype)
+                    .is_none_or(|other| !std::ptr::eq(other, zone))
         });
         let at = match leaves {
             Some(at) => at,
-            None if response.has_loose_end() => owners.len().checked_sub(1)?,
+            None if reply.response.has_loose_end() => owners.len().checked_sub(1)?,
             None => return None,
         };
         let target = owners.get(at)?.clone();
@@ -337,7 +346,9 @@ impl From<Failure> for Broken {
             lifetime: match failure {
                 // Says nothing about the name.
                 Failure::TooBusy { .. } => Duration::ZERO,
-                Failure::Server { .. } | Failure::NoAnswer { .. } => FAILURE_LIFETIME,
+                Failure::Server { .. } | Failure::NoAnswer { .. } | Failure::Lost { .. } => {
+                    FAILURE_LIFETIME
+                }
             },
             is_bogus: false,
         }

@@ -72,7 +72,7 @@ impl Service {
             return Err(out);
         }
         tasks.spawn(async move {
-            let entry = service.resolver.resolve(&miss.key).await;
+            let entry = service.resolver.resolve(&miss.key, None).await;
             let mut out = Vec::new();
             service
                 .answers

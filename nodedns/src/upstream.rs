@@ -17,6 +17,7 @@
 
 mod accept;
 mod attempt;
+pub(crate) mod authority;
 pub(crate) mod failure;
 pub(crate) mod pool;
 mod ports;
@@ -39,6 +40,9 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::cache::key::Key;
+use crate::config;
+use crate::errand::Errand;
+use crate::explain::{Event, Outcome, Over};
 use crate::upstream::attempt::{Ask, attempt};
 use crate::upstream::failure::{Failure, Trouble};
 use crate::upstream::pool::{Network, Server};
@@ -52,54 +56,68 @@ use crate::wire::response::Response;
 pub(crate) struct Upstream {
     zone: Name,
     servers: Vec<Arc<Server>>,
-    recursion: bool,
+    role: Role,
     network: Arc<Network>,
     slots: Semaphore,
 }
 
+/// What servers are to their zone, and hence what counts as their answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// They resolve for us.
+    Resolver,
+    /// They have the zone, and all below it that they are asked for.
+    Authority,
+    /// This zone was delegated to them: what it delegates in turn they refer to.
+    Delegate(Name),
+}
+
+impl Role {
+    /// That of servers which a person named.
+    pub(crate) const fn of(servers: &config::Servers) -> Self {
+        if servers.recursion {
+            Self::Resolver
+        } else {
+            Self::Authority
+        }
+    }
+}
+
 impl Upstream {
-    /// The servers of `zone`, of which there must be one, asked to recurse or
-    /// not.
+    /// The servers of `zone`, of which there must be one.
     pub(crate) fn new(
         zone: Name,
         servers: Vec<Arc<Server>>,
-        recursion: bool,
+        role: Role,
         network: Arc<Network>,
     ) -> Self {
         Self {
             zone,
             servers,
-            recursion,
+            role,
             network,
             slots: Semaphore::new(MAX_QUESTIONS),
         }
     }
 
     /// Asks until there is a usable answer: NOERROR, NXDOMAIN or YXDOMAIN, to
-    /// this very question. Cancel safe: what was started ends with it, but for
-    /// probes, which end soon.
+    /// this very question; of delegates also a referral. The server that is
+    /// `disbelieved`, for its answer cannot be true, is not asked. Cancel safe:
+    /// what was started ends with it, but for probes, which end soon.
     ///
     /// # Errors
     /// See [`Failure`].
-    pub(crate) async fn ask(&self, key: &Key, deadline: Instant) -> Result<Response, Failure> {
-        let answer = self.ask_others(key, deadline, None).await?;
-        Ok(answer.response)
-    }
-
-    /// Asks all servers but one, which gave an answer that cannot be believed.
-    ///
-    /// # Errors
-    /// See [`Failure`].
-    pub(crate) async fn ask_others(
+    pub(crate) async fn ask(
         &self,
         key: &Key,
         deadline: Instant,
         disbelieved: Option<&Arc<Server>>,
+        errand: &Errand<'_>,
     ) -> Result<Answer, Failure> {
         let Ok(Ok(_slot)) = timeout_at(deadline, self.slots.acquire()).await else {
             return Err(self.no_slot());
         };
-        let mut race = Race::new(self, key, deadline, disbelieved);
+        let mut race = Race::new(self, key, deadline, disbelieved, errand);
         if race.is_lost() {
             return Err(race.failure());
         }
@@ -149,7 +167,7 @@ impl Upstream {
 }
 
 /// A usable answer, and whose it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) response: Response,
     pub(crate) server: Arc<Server>,
@@ -159,6 +177,7 @@ pub(crate) struct Answer {
 struct Race<'a> {
     upstream: &'a Upstream,
     key: &'a Key,
+    errand: &'a Errand<'a>,
     /// Who may be asked, the best first.
     candidates: Vec<Candidate>,
     attempts: JoinSet<()>,
@@ -193,7 +212,8 @@ struct InTime {
 /// An attempt has ended.
 struct Ended {
     candidate: usize,
-    outcome: Result<Response, Trouble>,
+    asked: Instant,
+    outcome: Result<(Response, Over), Trouble>,
 }
 
 impl<'a> Race<'a> {
@@ -202,6 +222,7 @@ impl<'a> Race<'a> {
         key: &'a Key,
         deadline: Instant,
         disbelieved: Option<&Arc<Server>>,
+        errand: &'a Errand<'a>,
     ) -> Self {
         let now = Instant::now();
         // Room for all that may run: nobody waits to report.
@@ -210,6 +231,7 @@ impl<'a> Race<'a> {
         Self {
             upstream,
             key,
+            errand,
             candidates: candidates
                 .into_iter()
                 .filter(|server| disbelieved.is_none_or(|other| !Arc::ptr_eq(server, other)))
@@ -299,6 +321,11 @@ impl<'a> Race<'a> {
     /// Sends the question to one more server to see how it is: one that is not
     /// expected to answer first, so nobody waits for it.
     fn probe_beside(&mut self, now: Instant) {
+        // There are too many of a stranger's servers to know them all, and he is
+        // not to be asked twice for each question.
+        if matches!(self.upstream.role, Role::Delegate(_)) && !rand::random_ratio(1, STRANGERS) {
+            return;
+        }
         let unasked = (0..self.candidates.len()).filter(|at| self.candidates[*at].asked == 0);
         let probed = unasked
             .into_iter()
@@ -321,7 +348,7 @@ impl<'a> Race<'a> {
         candidate.running += 1;
         let ask = Ask {
             key: self.key.clone(),
-            recursion: self.upstream.recursion,
+            role: self.upstream.role.clone(),
             again: candidate.asked > 1,
             tried: candidate.tried.clone(),
         };
@@ -338,6 +365,7 @@ impl<'a> Race<'a> {
             // The race may be over.
             let _ = report.try_send(Ended {
                 candidate: at,
+                asked: now,
                 outcome,
             });
         }
@@ -346,9 +374,13 @@ impl<'a> Race<'a> {
     /// Takes note of how an attempt ended; gives the answer if that is what it
     /// brought. What failed lets the next attempt start at once, when there is
     /// somebody who has not been asked.
-    fn take(&mut self, Ended { candidate, outcome }: Ended) -> Option<Answer> {
+    fn take(&mut self, ended: Ended) -> Option<Answer> {
+        self.errand.note(|| self.story(&ended));
+        let Ended {
+            candidate, outcome, ..
+        } = ended;
         let trouble = match outcome {
-            Ok(response) => {
+            Ok((response, _)) => {
                 let server = Arc::clone(&self.candidates[candidate].server);
                 return Some(Answer { response, server });
             }
@@ -414,7 +446,32 @@ impl<'a> Race<'a> {
             if let Some(InTime { asked, .. }) = candidate.in_time.take_if(|it| it.until <= now) {
                 candidate.server.late(asked);
                 candidate.tried.late(asked);
+                self.errand.note(|| Event::Asked {
+                    zone: self.upstream.zone.clone(),
+                    server: candidate.server.to_string(),
+                    key: self.key.clone(),
+                    over: candidate.server.usual(),
+                    outcome: Outcome::Late,
+                    after: now - asked,
+                });
             }
+        }
+    }
+
+    /// An attempt's end, for whoever watches.
+    fn story(&self, ended: &Ended) -> Event {
+        let server = &self.candidates[ended.candidate].server;
+        let (over, outcome) = match &ended.outcome {
+            Ok((response, over)) => (*over, Outcome::of(response)),
+            Err(trouble) => (server.usual(), Outcome::Failed(trouble.to_string())),
+        };
+        Event::Asked {
+            zone: self.upstream.zone.clone(),
+            server: server.to_string(),
+            key: self.key.clone(),
+            over,
+            outcome,
+            after: ended.asked.elapsed(),
         }
     }
 
@@ -453,6 +510,8 @@ const MAX_ATTEMPTS: u32 = 8;
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1_900);
 /// The dead are probed once a second.
 const MOMENT_FOR_THE_DEAD: Duration = Duration::from_secs(1);
+/// One question in so many is also sent to a delegate that is not known yet.
+const STRANGERS: u32 = 16;
 /// Between two looks for somebody who may be asked.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The timer wakes to the millisecond when there is nothing else to do.

@@ -22,6 +22,7 @@ mod classify;
 mod clock;
 mod denial;
 mod key;
+mod links;
 mod nsec;
 mod nsec3;
 mod response;
@@ -53,6 +54,9 @@ use crate::wire::select::select;
 pub(crate) use crate::validate::classify::Scope;
 pub(crate) use crate::validate::clock::Clock;
 pub use crate::validate::key::Policy;
+#[cfg(test)]
+pub(crate) use crate::validate::links::State;
+pub(crate) use crate::validate::links::TrustLink;
 use crate::validate::verdict::Unsigned;
 pub(crate) use crate::validate::verdict::{Fault, FaultKind, Judged, VERDICTS, Verdict};
 

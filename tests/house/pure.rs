@@ -5,12 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The subjects, each a file `NAME.rs` and a folder `NAME` beside it.
-const SUBJECTS: [&str; 10] = [
+const SUBJECTS: [&str; 14] = [
     "control/src/desired",
     "control/src/kind",
     "control/src/lease",
     "control/src/observed",
     "control/src/plan",
+    "nodedns/src/recurse/course",
+    "nodedns/src/recurse/referral",
+    "nodedns/src/recurse/scrub",
+    "nodedns/src/upstream/authority",
     "nodedns/src/upstream/standing",
     "nodedns/src/validate",
     "nodedns/src/wire",

@@ -10,6 +10,7 @@ mod hostile;
 mod node;
 mod ports;
 mod process;
+mod recursion;
 mod replicas;
 mod resolvers;
 mod servers;

@@ -11,7 +11,7 @@ mod case;
 mod chains;
 mod delegations;
 mod faults;
-mod hierarchy;
+pub(crate) mod hierarchy;
 mod lies;
 mod standard;
 
@@ -27,7 +27,7 @@ use tests::resolver::Resolver;
 use crate::node::Node;
 use adversary::Adversary;
 use case::{Case, Expected};
-use hierarchy::Hierarchy;
+use hierarchy::{Grown, Hierarchy};
 use lies::LIES;
 
 /// The servers, and the root's DS record.
@@ -39,17 +39,11 @@ struct World {
 
 impl World {
     async fn start(place: &Place) -> Option<Self> {
-        let mut tree = Hierarchy::new(place)?;
-        standard::zones(&mut tree);
-        faults::zones(&mut tree);
-        delegations::zones(&mut tree);
-        chains::zones(&mut tree);
-        let grown = tree.grow();
+        let grown = grown(place)?;
         let address = place.socket_address(2, 5353);
         let authoritative = Authoritative::start(place, address, &grown.zones).await?;
         let plain =
             Resolver::plain(place, place.socket_address(3, 5353), address, &grown.zones).await?;
-        fs::write(place.folder().join(ANCHOR), &grown.anchor).unwrap();
         Some(Self {
             _authoritative: authoritative,
             plain,
@@ -74,7 +68,19 @@ impl World {
     }
 }
 
-fn all_cases(sha1: bool) -> Vec<Case> {
+/// The signed hierarchy, and its anchor in a file of the place.
+pub(crate) fn grown(place: &Place) -> Option<Grown> {
+    let mut tree = Hierarchy::new(place)?;
+    standard::zones(&mut tree);
+    faults::zones(&mut tree);
+    delegations::zones(&mut tree);
+    chains::zones(&mut tree);
+    let grown = tree.grow();
+    fs::write(place.folder().join(ANCHOR), &grown.anchor).unwrap();
+    Some(grown)
+}
+
+pub(crate) fn all_cases(sha1: bool) -> Vec<Case> {
     [
         standard::cases(sha1),
         faults::cases(),
@@ -109,7 +115,8 @@ async fn every_question_has_the_answer_that_its_rfc_says() {
     what_is_only_logged_is_passed_on(&node).await;
 }
 
-async fn the_table_holds(node: &Node, cases: &[Case]) {
+/// Asks every question of the table, twice.
+pub(crate) async fn the_table_holds(node: &Node, cases: &[Case]) {
     let mut wrong = Vec::new();
     // Once from an empty cache, once from a warm one.
     for temperature in ["cold", "warm"] {
@@ -407,4 +414,5 @@ const EXPLAINED: &[Explained] = &[
     },
 ];
 
-const ANCHOR: &str = "root.ds";
+/// The file with the root's DS record.
+pub(crate) const ANCHOR: &str = "root.ds";

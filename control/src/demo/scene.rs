@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use nodedns::config::file::{Cache, File, Size, TrustAnchors, Zone};
+use nodedns::config::file::{Cache, File, Recursion, Size, TrustAnchors, Zone};
 use nodedns::config::{Forward, Mode, Name, Protocol};
 use tempfile::TempDir;
 
@@ -316,6 +316,7 @@ fn nodedns_yml(
             zone(".", Protocol::Udp, signed_zone, None)?,
         ],
         ca_file: None,
+        recursion: Recursion::default(),
         cache: Cache {
             size: Size(8 << 20),
             ..Cache::default()
@@ -368,7 +369,7 @@ mod tests {
         let zones: Vec<_> = config
             .zones
             .iter()
-            .map(|zone| format!("{} {} {}", zone.name, zone.servers[0], zone.validate))
+            .map(|zone| format!("{} {} {}", zone.name, zone.asked()[0], zone.validate))
             .collect();
         assert_eq!(
             zones,

@@ -4,6 +4,7 @@
 //! nothing that a person wrote is silently without effect.
 
 mod cache;
+mod recursion;
 mod text;
 mod trust;
 mod zone;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{self, Config, Mode, Policy};
 
 pub use self::cache::{Cache, Size, SizeError};
+pub use self::recursion::Recursion;
 pub use self::trust::TrustAnchors;
 pub use self::zone::Zone;
 
@@ -41,13 +43,16 @@ pub struct File {
     /// node's pods ask; each takes a share of the queries by the kernel's choice.
     #[serde(default = "default_workers")]
     pub workers: usize,
-    /// The zones; the longest name wins. Names in none of them are refused, for
-    /// nodedns does not recurse yet: a zone `.` takes them all.
+    /// The zones; the longest name wins. Names in none of them are refused: a zone
+    /// `.` takes them all.
     pub zones: Vec<Zone>,
     /// PEM file of the authorities that vouch for `tls://` servers. Default: the
     /// system's. Servers with a pinned key need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// How zones without servers are resolved.
+    #[serde(default, skip_serializing_if = "Recursion::is_default")]
+    pub recursion: Recursion,
     /// The cache.
     #[serde(default)]
     pub cache: Cache,
@@ -92,12 +97,14 @@ impl File {
             return Err(error(mistake("nsec3_max_iterations", message)));
         }
         let anchors = self.trust_anchors.anchors().map_err(error)?;
+        let recursion = self.recursion.into_config().map_err(error)?;
         Ok(Config {
             listen: self.listen,
             admin: self.admin,
             workers,
             zones: self.zones.into_iter().map(Zone::into_config).collect(),
             ca_file: self.ca_file,
+            recursion,
             cache: self.cache.into_config(),
             validation: config::Validation {
                 mode: self.validation,

@@ -8,8 +8,9 @@
 //! Rare, and names in the messages are compressed each in its own way: so this is
 //! the one place where messages are decoded and encoded as a whole.
 
+use hickory_proto::dnssec::rdata::DNSSECRData;
 use hickory_proto::op::Message;
-use hickory_proto::rr::{Name, Record};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinDecodable as _;
 
 use crate::wire::response::Response;
@@ -24,11 +25,11 @@ impl Chain {
     pub(crate) fn begin(first: &Response, owners: &[Vec<u8>]) -> Option<Self> {
         let mut message = Message::from_vec(first.wire()).ok()?;
         let answers = std::mem::take(&mut message.answers);
-        message.authorities.clear();
+        let authorities = std::mem::take(&mut message.authorities);
         message.additionals.clear();
         message.edns = None;
         let mut chain = Self(message);
-        chain.take(answers, owners);
+        chain.take(answers, authorities, owners);
         Some(chain)
     }
 
@@ -36,7 +37,7 @@ impl Chain {
     /// it.
     pub(crate) fn add(mut self, next: &Response, owners: &[Vec<u8>]) -> Option<Self> {
         let next = Message::from_vec(next.wire()).ok()?;
-        self.take(next.answers, owners);
+        self.take(next.answers, next.authorities, owners);
         Some(self)
     }
 
@@ -48,7 +49,7 @@ impl Chain {
         let last = Message::from_vec(last.wire()).ok()?;
         whole.metadata.response_code = last.metadata.response_code;
         whole.answers.extend(last.answers);
-        whole.authorities = last.authorities;
+        whole.authorities.extend(last.authorities);
         whole.additionals = last.additionals;
         let wire = whole.to_vec().ok()?;
         if wire.len() > usize::from(u16::MAX) {
@@ -57,15 +58,33 @@ impl Chain {
         Response::parse(wire)
     }
 
-    fn take(&mut self, answers: Vec<Record>, owners: &[Vec<u8>]) {
+    /// Takes the links, the DNAMEs that made them, and what proves that a wildcard
+    /// did: whoever validates himself wants it.
+    fn take(&mut self, answers: Vec<Record>, authorities: Vec<Record>, owners: &[Vec<u8>]) {
         let owners: Vec<_> = owners
             .iter()
             .filter_map(|name| Name::from_bytes(name).ok())
             .collect();
+        let makes = |record: &Record| {
+            covered(record) == RecordType::DNAME
+                && owners.iter().any(|name| record.name.zone_of(name))
+        };
         let links = answers
             .into_iter()
-            .filter(|record| owners.contains(&record.name));
+            .filter(|record| owners.contains(&record.name) || makes(record));
         self.0.answers.extend(links);
+        let proofs = authorities
+            .into_iter()
+            .filter(|record| matches!(covered(record), RecordType::NSEC | RecordType::NSEC3));
+        self.0.authorities.extend(proofs);
+    }
+}
+
+/// The type that the record is of, or signs.
+fn covered(record: &Record) -> RecordType {
+    match &record.data {
+        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered,
+        _ => record.record_type(),
     }
 }
 

@@ -11,12 +11,16 @@ use tracing::{error, warn};
 use crate::anchors::Anchors;
 use crate::anchors::stored::time;
 use crate::cache::key::Key;
+use crate::coalesce::{Flights, Seat};
 use crate::config::{Config, Mode};
+use crate::errand::Errand;
+use crate::explain::Event;
 use crate::metrics::Metrics;
 use crate::resolve::Broken;
-use crate::resolve::coalesce::{Flights, Seat};
 use crate::resolve::route::Routes;
 use crate::resolve::sampled::Sampled;
+use crate::resolve::source::{Reply, Source};
+use crate::upstream::pool::Server;
 use crate::validate::budget::Budget;
 use crate::validate::{Clock, Judged, Moment, Need, Scope, Step, Validator, Verdict};
 use crate::wire::edns::{ErrorCode, ExtendedError};
@@ -66,17 +70,17 @@ impl Judge {
         scope: Scope,
         routes: &Routes,
         deadline: Instant,
-        budget: &mut Budget,
+        errand: &mut Errand<'_>,
     ) -> Result<Judged, Broken> {
         if self.mode == Mode::Log {
             let soon = deadline.min(Instant::now() + LOG_PATIENCE);
             let verdict = self
-                .verdict(&response, key, scope, routes, soon, budget)
+                .verdict(&response, key, scope, routes, soon, errand)
                 .await;
             self.note(key, verdict);
             return Ok(Judged::as_it_came(response, key.dnssec_ok()));
         }
-        let verdict = self.verdict(&response, key, scope, routes, deadline, budget);
+        let verdict = self.verdict(&response, key, scope, routes, deadline, errand);
         match verdict.await? {
             (Verdict::Bogus(fault), _) => Err(Broken::bogus(&fault)),
             (_, judged) => Ok(judged),
@@ -90,16 +94,20 @@ impl Judge {
         scope: Scope,
         routes: &Routes,
         deadline: Instant,
-        budget: &mut Budget,
+        errand: &mut Errand<'_>,
     ) -> Result<(Verdict, Judged), Broken> {
         loop {
-            let step = self
-                .validator
-                .judge(response, scope, key.dnssec_ok(), now(), budget);
+            let step =
+                self.validator
+                    .judge(response, scope, key.dnssec_ok(), now(), &mut errand.budget);
             match step {
-                Step::Ask(need) => self.ask(&need, routes, deadline, budget).await?,
+                Step::Ask(need) => self.ask(&need, routes, deadline, errand).await?,
                 Step::Done(verdict, judged) => {
                     self.metrics.verdict(&verdict);
+                    errand.note(|| Event::Judged {
+                        key: key.clone(),
+                        verdict: verdict.clone(),
+                    });
                     return Ok((verdict, judged));
                 }
             }
@@ -146,12 +154,12 @@ impl Judge {
         need: &Need,
         routes: &Routes,
         deadline: Instant,
-        budget: &mut Budget,
+        errand: &mut Errand<'_>,
     ) -> Result<(), Broken> {
         let key = Key::new(need.name.as_wire(), need.rtype, true, true);
         let outcome = match self.questions.board(&key) {
             Seat::Pilot(flight) => {
-                let outcome = Arc::new(self.ask_server(need, &key, routes, deadline, budget).await);
+                let outcome = Arc::new(self.ask_server(need, &key, routes, deadline, errand).await);
                 flight.land(&outcome);
                 outcome
             }
@@ -173,30 +181,44 @@ impl Judge {
         key: &Key,
         routes: &Routes,
         deadline: Instant,
-        budget: &mut Budget,
+        errand: &mut Errand<'_>,
     ) -> Result<(), ExtendedError> {
         let zone = routes
             .zone_for(key.name(), key.rtype())
             .ok_or_else(|| nowhere(key))?;
-        let ask = async |deadline, disbelieved| {
-            let answer = zone.upstream.ask_others(key, deadline, disbelieved).await;
-            self.metrics.trust_questions.increment(1);
-            answer.map_err(|failure| failure.extended_error())
-        };
-        let first = ask(deadline, None).await?;
-        let mut learn = |response: &Response, last| {
-            self.look_at_clock(need, response, budget);
-            self.validator.learn(need, response, last, now(), budget)
-        };
-        if learn(&first.response, !zone.upstream.has_others()) {
+        let first = self
+            .reply(&zone.source, key, deadline, None, errand)
+            .await?;
+        let is_last = !zone.source.has_others();
+        if self.learn(need, &first.response, is_last, &mut errand.budget) {
             return Ok(());
         }
         let soon = deadline.min(Instant::now() + SECOND_OPINION);
-        match ask(soon, Some(&first.server)).await {
-            Ok(second) => learn(&second.response, true),
-            Err(_) => learn(&first.response, true),
+        let second = self.reply(&zone.source, key, soon, Some(&first.server), errand);
+        let response = match second.await {
+            Ok(second) => second.response,
+            Err(_) => first.response,
         };
+        self.learn(need, &response, true, &mut errand.budget);
         Ok(())
+    }
+
+    fn learn(&self, need: &Need, response: &Response, last: bool, budget: &mut Budget) -> bool {
+        self.look_at_clock(need, response, budget);
+        self.validator.learn(need, response, last, now(), budget)
+    }
+
+    async fn reply(
+        &self,
+        source: &Source,
+        key: &Key,
+        deadline: Instant,
+        disbelieved: Option<&Arc<Server>>,
+        errand: &mut Errand<'_>,
+    ) -> Result<Reply, ExtendedError> {
+        let reply = source.ask(key, deadline, disbelieved, errand).await;
+        self.metrics.trust_questions.increment(1);
+        reply.map_err(|failure| failure.extended_error())
     }
 }
 

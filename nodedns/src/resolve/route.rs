@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::entry::Limits;
-use crate::config::{Config, Forward};
-use crate::upstream::Upstream;
+use crate::config::{self, Config, Forward};
+use crate::recurse::Recursor;
+use crate::resolve::source::Source;
 use crate::upstream::pool::{Network, Server};
-use crate::wire::name::suffixes;
+use crate::upstream::{Role, Upstream};
+use crate::wire::name::{Name, suffixes};
 use crate::wire::order::parent;
 use crate::wire::rtype;
 
@@ -21,8 +23,9 @@ pub(crate) struct Routes {
 /// A zone, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct Zone {
+    pub(crate) name: Name,
     /// Who is asked.
-    pub(crate) upstream: Upstream,
+    pub(crate) source: Source,
     /// How long its answers are kept.
     pub(crate) limits: Limits,
     /// Whether its answers must be signed where a trust anchor says so.
@@ -33,21 +36,34 @@ impl Routes {
     /// The zones of `config`. Servers that several zones name are shared.
     pub(crate) fn new(config: &Config, network: &Arc<Network>) -> Self {
         let mut servers: HashMap<&Forward, Arc<Server>> = HashMap::new();
+        // One for all zones: what one learns of the world's servers serves the others.
+        let mut recursor = None;
         let by_name = config.zones.iter().map(|zone| {
-            let servers = zone.servers.iter().map(|forward| {
-                let server = servers
-                    .entry(forward)
-                    .or_insert_with(|| Arc::new(Server::new(forward.clone(), network)));
-                Arc::clone(server)
-            });
+            let source = match &zone.source {
+                config::Source::Servers(named) => {
+                    let asked = named.asked.iter().map(|forward| {
+                        let server = servers
+                            .entry(forward)
+                            .or_insert_with(|| Arc::new(Server::new(forward.clone(), network)));
+                        Arc::clone(server)
+                    });
+                    Source::Servers(Upstream::new(
+                        zone.name.clone(),
+                        asked.collect(),
+                        Role::of(named),
+                        Arc::clone(network),
+                    ))
+                }
+                config::Source::Recursion => {
+                    Source::Recursion(Arc::clone(recursor.get_or_insert_with(|| {
+                        Arc::new(Recursor::new(&config.recursion, network))
+                    })))
+                }
+            };
             let negative = config.cache.max_negative_ttl;
             let ready = Zone {
-                upstream: Upstream::new(
-                    zone.name.clone(),
-                    servers.collect(),
-                    zone.recursion,
-                    Arc::clone(network),
-                ),
+                name: zone.name.clone(),
+                source,
                 limits: Limits {
                     positive: config.cache.max_ttl,
                     negative: if zone.is_root() {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use crate::anchors::rfc5011::Observation;
 use crate::anchors::{Anchors, Trusted};
 use crate::cache::key::Key;
+use crate::errand::Errand;
 use crate::resolve::judge::now;
 use crate::resolve::{BUDGET, Resolver};
 use crate::validate::Need;
@@ -26,16 +27,17 @@ impl Resolver {
         configured: &[Trusted],
     ) -> Result<Observation, String> {
         let key = Key::new(zone.as_wire(), rtype::DNSKEY, true, true);
-        let servers = self
+        let source = self
             .routes
             .zone_for(key.name(), key.rtype())
-            .map(|route| &route.upstream)
+            .map(|route| &route.source)
             .ok_or_else(|| format!("{} is in no zone of this resolver", Text(key.name())))?;
         let deadline = Instant::now() + BUDGET;
+        let mut errand = Errand::new(None);
         let mut disbelieved = None;
         loop {
-            let answer = servers
-                .ask_others(&key, deadline, disbelieved.as_ref())
+            let answer = source
+                .ask(&key, deadline, disbelieved.as_ref(), &mut errand)
                 .await
                 .map_err(|failure| failure.extended_error().text)?;
             let need = Need {
@@ -53,7 +55,7 @@ impl Resolver {
             );
             match observed {
                 Ok(observation) => return Ok(observation),
-                Err(kind) if disbelieved.is_some() || !servers.has_others() => {
+                Err(kind) if disbelieved.is_some() || !source.has_others() => {
                     return Err(kind.of(zone, rtype::DNSKEY).to_string());
                 }
                 Err(_) => disbelieved = Some(answer.server),

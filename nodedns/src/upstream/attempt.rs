@@ -12,6 +12,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::cache::key::Key;
+use crate::explain::Over;
+use crate::upstream::Role;
+use crate::upstream::authority::bearing;
 use crate::upstream::failure::Trouble;
 use crate::upstream::pool::Server;
 use crate::upstream::query::{Form, Sent};
@@ -25,8 +28,8 @@ use crate::wire::{Rcode, flag, rtype, u16_at};
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
     pub(super) key: Key,
-    /// Whether the server is to recurse.
-    pub(super) recursion: bool,
+    /// What the server is to the zone.
+    pub(super) role: Role,
     /// The server was asked already, and has said nothing yet.
     pub(super) again: bool,
     /// The connections on which it was asked.
@@ -37,40 +40,40 @@ pub(super) struct Ask {
 ///
 /// # Errors
 /// See [`Trouble`].
-pub(super) async fn attempt(server: &Server, ask: &Ask) -> Result<Response, Trouble> {
+pub(super) async fn attempt(server: &Server, ask: &Ask) -> Result<(Response, Over), Trouble> {
     let quirks = server.quirks();
     let form = Form {
         // Without EDNS there are no signatures, so where they are wanted silence is borne.
         edns: quirks.edns(ask.again && server.is_asked_over_udp() && !ask.key.dnssec_ok()),
         // On a connection nobody has to be kept from guessing.
         mix_case: server.is_asked_over_udp() && quirks.keeps_case(),
-        recursion: ask.recursion,
+        recursion: ask.role == Role::Resolver,
     };
-    let response = if server.is_asked_over_udp() {
+    let (response, over) = if server.is_asked_over_udp() {
         over_udp(server, ask, form).await?
     } else {
-        over_stream(server, ask, form).await?
+        (over_stream(server, ask, form).await?, server.usual())
     };
-    usable(response, ask.recursion)
+    Ok((usable(response, &ask.role)?, over))
 }
 
-async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<Response, Trouble> {
+async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<(Response, Over), Trouble> {
     let sent = Sent::new(&ask.key, form);
     let exchange = Exchange::begin(server, &sent).await?;
     let reply = match exchange.reply().await? {
         // Whoever sent that must not end the wait for the reply.
         Reply::OtherCase => tokio::select! {
-            Ok(response) = doubted(server, ask, form, form.edns) => return Ok(response),
+            Ok(response) = doubted(server, ask, form, form.edns) => return Ok((response, Over::Tcp)),
             reply = exchange.sure_reply() => reply?,
         },
         Reply::Bare(_) => tokio::select! {
-            Ok(response) = doubted(server, ask, form, false) => return Ok(response),
+            Ok(response) = doubted(server, ask, form, false) => return Ok((response, Over::Tcp)),
             reply = exchange.sure_reply() => reply?,
         },
         sure => sure,
     };
     let Reply::Whole(response) = reply else {
-        return over_stream(server, ask, form).await;
+        return Ok((over_stream(server, ask, form).await?, Over::Tcp));
     };
     if form.edns && lacks_edns(response.rcode()) {
         let plain = Form {
@@ -81,14 +84,14 @@ async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<Response, Tr
         if !lacks_edns(response.rcode()) {
             server.quirks().refused_edns();
         }
-        return Ok(response);
+        return Ok((response, Over::Udp));
     }
     if form.edns {
         server.quirks().answered_edns();
     } else if ask.again {
         server.quirks().answered_plain();
     }
-    Ok(response)
+    Ok((response, Over::Udp))
 }
 
 /// What came may be forged. Over a connection nobody can forge; a server that
@@ -162,7 +165,7 @@ const fn lacks_edns(rcode: Rcode) -> bool {
 
 /// Whether the response answers at all, as far as that can be seen without
 /// knowing the truth.
-fn usable(response: Response, recursion: bool) -> Result<Response, Trouble> {
+fn usable(response: Response, role: &Role) -> Result<Response, Trouble> {
     match response.rcode() {
         Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN => {}
         rcode => return Err(Trouble::Rejected(rcode)),
@@ -170,27 +173,33 @@ fn usable(response: Response, recursion: bool) -> Result<Response, Trouble> {
     if response.is_truncated() {
         return Err(Trouble::Useless("cuts its answers even over TCP"));
     }
+    match role {
+        Role::Delegate(zone) => bearing(&response, zone.as_wire()).map(drop),
+        Role::Authority | Role::Resolver => answers(&response, role),
+    }
+    .map_err(Trouble::Useless)?;
+    Ok(response.in_lower_case())
+}
+
+/// Whether whoever knows all about the zone answers.
+fn answers(response: &Response, role: &Role) -> Result<(), &'static str> {
     let flags = u16_at(response.wire(), 2).unwrap_or(0);
     let authoritative = flags & flag::AA != 0;
     if response.layout().section(Section::Answer).next().is_none() {
         let mut authority = response.layout().section(Section::Authority);
         if response.soa().is_none() && authority.any(|record| record.rtype == rtype::NS) {
-            return Err(Trouble::Useless(
-                "does not answer, but names other servers that may",
-            ));
+            return Err("does not answer, but names other servers that may");
         }
-        if recursion && !authoritative && flags & flag::RA == 0 {
-            return Err(Trouble::Useless(
+        if *role == Role::Resolver && !authoritative && flags & flag::RA == 0 {
+            return Err(
                 "does not resolve for others (RA is not set); its own zones are for `authoritative`",
-            ));
+            );
         }
     }
-    if !recursion && !authoritative {
-        return Err(Trouble::Useless(
-            "is not authoritative for the name (AA is not set)",
-        ));
+    if *role != Role::Resolver && !authoritative {
+        return Err("is not authoritative for the name (AA is not set)");
     }
-    Ok(response.in_lower_case())
+    Ok(())
 }
 
 /// A server that does not speak TCP, or a firewall before it, may say nothing.
@@ -199,16 +208,17 @@ const STREAM_PATIENCE: Duration = Duration::from_millis(300);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::name::Name;
     use crate::wire::record::tests::{a, ns, response, soa};
     use hickory_proto::op::Message;
 
-    fn judge(recursion: bool, change: impl FnOnce(&mut Message)) -> Option<String> {
+    fn judge(role: &Role, change: impl FnOnce(&mut Message)) -> Option<String> {
         let wire = response(|message| {
             message.metadata.recursion_available = true;
             change(message);
         });
         let response = Response::parse(wire).unwrap();
-        usable(response, recursion)
+        usable(response, role)
             .err()
             .map(|trouble| trouble.to_string())
     }
@@ -216,24 +226,24 @@ mod tests {
     #[test]
     fn answers_and_denials_are_usable() {
         assert_eq!(
-            judge(true, |message| {
+            judge(&Role::Resolver, |message| {
                 message.add_answer(a("www.example.", 60, 1));
             }),
             None
         );
         assert_eq!(
-            judge(true, |message| {
+            judge(&Role::Resolver, |message| {
                 message.add_authority(soa("example.", 60, 5));
             }),
             None
         );
         // Not every forwarder adds an SOA.
-        assert_eq!(judge(true, |_| {}), None);
+        assert_eq!(judge(&Role::Resolver, |_| {}), None);
     }
 
     #[test]
     fn a_referral_is_no_answer() {
-        let said = judge(true, |message| {
+        let said = judge(&Role::Resolver, |message| {
             message.add_authority(ns("example.", 60, "ns.example."));
         });
         assert!(said.unwrap().contains("names other servers"));
@@ -241,12 +251,12 @@ mod tests {
 
     #[test]
     fn who_does_not_recurse_cannot_deny() {
-        let said = judge(true, |message| {
+        let said = judge(&Role::Resolver, |message| {
             message.metadata.recursion_available = false;
         });
         assert!(said.unwrap().contains("RA is not set"));
         assert_eq!(
-            judge(true, |message| {
+            judge(&Role::Resolver, |message| {
                 message.metadata.recursion_available = false;
                 message.metadata.authoritative = true;
             }),
@@ -262,17 +272,34 @@ mod tests {
                 message.add_answer(a("www.example.", 60, 1));
             }
         };
-        assert_eq!(judge(false, answer(true)), None);
+        assert_eq!(judge(&Role::Authority, answer(true)), None);
         assert!(
-            judge(false, answer(false))
+            judge(&Role::Authority, answer(false))
                 .unwrap()
                 .contains("AA is not set")
         );
     }
 
     #[test]
+    fn a_delegate_may_refer_to_those_below() {
+        let root = Role::Delegate(Name::root());
+        let referral = |message: &mut Message| {
+            message.add_authority(ns("example.", 60, "ns.example."));
+        };
+        assert_eq!(judge(&root, referral), None);
+        let example = Role::Delegate(Name::from_text("example.").unwrap());
+        assert!(
+            judge(&example, referral)
+                .unwrap()
+                .contains("not on the way")
+        );
+    }
+
+    #[test]
     fn a_cut_answer_is_none() {
-        let said = judge(true, |message| message.metadata.truncation = true);
+        let said = judge(&Role::Resolver, |message| {
+            message.metadata.truncation = true
+        });
         assert!(said.unwrap().contains("cuts"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::wire::Rcode;
@@ -35,7 +36,7 @@ impl From<io::Error> for Trouble {
 }
 
 /// Why a question has no answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Failure {
     /// As many questions as the zone may have are on their way.
     TooBusy { zone: Name },
@@ -47,6 +48,25 @@ pub(crate) enum Failure {
     },
     /// No server said anything.
     NoAnswer { zone: Name },
+    /// Nobody knows where the zone's servers are.
+    Lost { zone: Name, why: Lost },
+}
+
+/// Why nobody knows where the servers of a zone are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Lost {
+    /// None of the names that were tried has an address.
+    #[error("its name servers have no address")]
+    NoAddress,
+    /// Their addresses are not for name servers of the world (`recursion.deny`).
+    #[error("its name servers are at {0}, where `recursion.deny` has nobody asked")]
+    Denied(IpAddr),
+    /// To find them one would have to have found them.
+    #[error("the addresses of its name servers are known to themselves only")]
+    Circle,
+    /// The way there is longer than one question may go.
+    #[error("to find its name servers takes more questions than one may cost")]
+    TooFar,
 }
 
 impl fmt::Display for Failure {
@@ -66,6 +86,7 @@ impl fmt::Display for Failure {
             Self::NoAnswer { zone } => {
                 write!(f, "zone {zone}: no server answered in time")
             }
+            Self::Lost { zone, why } => write!(f, "zone {zone}: {why}"),
         }
     }
 }
@@ -75,7 +96,7 @@ impl Failure {
     pub(crate) fn extended_error(&self) -> ExtendedError {
         let code = match self {
             Self::TooBusy { .. } => ErrorCode::NotReady,
-            Self::NoAnswer { .. } => ErrorCode::NoReachableAuthority,
+            Self::NoAnswer { .. } | Self::Lost { .. } => ErrorCode::NoReachableAuthority,
             Self::Server { trouble, .. } => match trouble {
                 // RFC 8914 §4.23: "or they potentially refused to reply".
                 Trouble::Rejected(Rcode::REFUSED) | Trouble::Useless(_) | Trouble::Late => {

@@ -1,6 +1,7 @@
 //! The servers, and in which order they are asked.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,9 +10,10 @@ use rand::seq::SliceRandom as _;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::{Forward, Protocol};
+use crate::explain::Over;
 use crate::metrics::ServerMetrics;
 use crate::upstream::failure::Trouble;
 use crate::upstream::ports::Ports;
@@ -55,12 +57,36 @@ pub(crate) struct Server {
     sessions: Sessions,
     probes: Mutex<JoinSet<()>>,
     metrics: ServerMetrics,
+    /// Whether a person named it, who wants to know how it is.
+    is_configured: bool,
 }
 
 impl Server {
-    /// A server of which nothing is known.
+    /// A server of the configuration, of which nothing is known.
     pub(crate) fn new(forward: Forward, network: &Arc<Network>) -> Self {
         let metrics = ServerMetrics::new(&forward);
+        Self::with(forward, network, metrics, true)
+    }
+
+    /// A server that a stranger's zone names, at this address.
+    pub(crate) fn found(
+        address: SocketAddr,
+        network: &Arc<Network>,
+        metrics: ServerMetrics,
+    ) -> Self {
+        let forward = Forward {
+            protocol: Protocol::Udp,
+            address,
+        };
+        Self::with(forward, network, metrics, false)
+    }
+
+    fn with(
+        forward: Forward,
+        network: &Arc<Network>,
+        metrics: ServerMetrics,
+        is_configured: bool,
+    ) -> Self {
         Self {
             sessions: Sessions::new(&forward, &network.authorities, &metrics),
             forward,
@@ -70,6 +96,7 @@ impl Server {
             quirks: Quirks::default(),
             probes: Mutex::default(),
             metrics,
+            is_configured,
         }
     }
 
@@ -80,6 +107,15 @@ impl Server {
 
     pub(super) fn is_asked_over_udp(&self) -> bool {
         self.forward.protocol == Protocol::Udp
+    }
+
+    /// How a question travels to it, unless it has to go another way.
+    pub(super) const fn usual(&self) -> Over {
+        match self.forward.protocol {
+            Protocol::Udp => Over::Udp,
+            Protocol::Tcp => Over::Tcp,
+            Protocol::Tls(_) => Over::Tls,
+        }
     }
 
     pub(super) fn ports(&self) -> &Ports {
@@ -183,10 +219,16 @@ impl Server {
             return;
         }
         self.metrics.health(health != Health::Dead);
-        if health == Health::Dead {
-            warn!(server = %self, "a server does not answer: asking it once a second");
-        } else if before == Health::Dead as u8 {
-            info!(server = %self, "a server answers again");
+        let is_back = before == Health::Dead as u8;
+        match (health, self.is_configured) {
+            (Health::Dead, true) => {
+                warn!(server = %self, "a server does not answer: asking it once a second");
+            }
+            (Health::Dead, false) => debug!(server = %self, "a name server does not answer"),
+            (_, true) if is_back => info!(server = %self, "a server answers again"),
+            _ => {}
+        }
+        if is_back {
             self.network.revived.notify_waiters();
         }
     }

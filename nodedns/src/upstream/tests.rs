@@ -14,12 +14,14 @@ use tokio::time::Instant;
 
 use crate::cache::key::Key;
 use crate::config::{Forward, Protocol};
-use crate::upstream::Upstream;
+use crate::errand::Errand;
 use crate::upstream::failure::{Failure, Trouble};
 use crate::upstream::pool::{Network, Server};
 use crate::upstream::tls::Authorities;
+use crate::upstream::{Answer, Role, Upstream};
 use crate::wire::name::Name;
 use crate::wire::record::tests::{a, ns};
+use crate::wire::response::Response;
 use crate::wire::{Rcode, flag, put_u16, u16_at};
 
 /// A server, and what it counted.
@@ -128,7 +130,12 @@ fn upstream(peers: &[&Peer], protocol: &Protocol) -> Upstream {
         server.answered(Duration::from_millis(1 + 20 * at as u64));
         Arc::new(server)
     });
-    Upstream::new(Name::root(), servers.collect(), true, Arc::clone(&network))
+    Upstream::new(
+        Name::root(),
+        servers.collect(),
+        Role::Resolver,
+        Arc::clone(&network),
+    )
 }
 
 fn key() -> Key {
@@ -140,8 +147,15 @@ async fn ask(upstream: &Upstream) -> Result<Rcode, Failure> {
 }
 
 async fn ask_within(upstream: &Upstream, patience: Duration) -> Result<Rcode, Failure> {
-    let response = upstream.ask(&key(), Instant::now() + patience).await?;
+    let response = answer(upstream, &key(), patience).await?;
     Ok(response.rcode())
+}
+
+async fn answer(upstream: &Upstream, key: &Key, patience: Duration) -> Result<Response, Failure> {
+    let errand = Errand::new(None);
+    let deadline = Instant::now() + patience;
+    let Answer { response, .. } = upstream.ask(key, deadline, None, &errand).await?;
+    Ok(response)
 }
 
 fn reply(packet: &[u8], change: impl FnOnce(&mut Message)) -> Vec<u8> {
@@ -214,9 +228,8 @@ async fn a_cut_reply_is_asked_for_over_tcp() {
         good_tcp,
     )
     .await;
-    let response = peer
-        .upstream(Protocol::Udp)
-        .ask(&key(), Instant::now() + Duration::from_secs(4))
+    let upstream = peer.upstream(Protocol::Udp);
+    let response = answer(&upstream, &key(), Duration::from_secs(4))
         .await
         .unwrap();
     assert!(!response.is_truncated() && response.answers_its_type());
@@ -371,9 +384,7 @@ async fn a_question_that_waits_for_the_dead_is_answered_when_one_is_back() {
             // So that all but the first find a server that is known to be dead.
             tokio::time::sleep(Duration::from_millis(u64::from(letter - b'a') * 30)).await;
             let key = Key::new(&[1, letter, 0], 1, false, false);
-            upstream
-                .ask(&key, Instant::now() + Duration::from_secs(4))
-                .await
+            answer(&upstream, &key, Duration::from_secs(4)).await
         });
     }
     while let Some(done) = asking.join_next().await {
@@ -466,8 +477,8 @@ async fn replies_in_any_order_reach_whom_they_are_for() {
         let upstream = Arc::clone(&upstream);
         asking.spawn(async move {
             let key = Key::new(&[1, letter, 0], 1, false, false);
-            let deadline = Instant::now() + Duration::from_secs(4);
-            let response = upstream.ask(&key, deadline).await.unwrap();
+            let patience = Duration::from_secs(4);
+            let response = answer(&upstream, &key, patience).await.unwrap();
             let message = Message::from_vec(response.wire()).unwrap();
             let owner = message.answers[0].name.to_ascii();
             assert_eq!(owner, format!("{}.", char::from(letter)));
@@ -546,7 +557,7 @@ async fn a_port_nobody_listens_on_is_told_as_such() {
     for protocol in [Protocol::Udp, Protocol::Tcp] {
         let network = network();
         let server = Arc::new(Server::new(Forward { protocol, address }, &network));
-        let upstream = Upstream::new(Name::root(), vec![server], true, network);
+        let upstream = Upstream::new(Name::root(), vec![server], Role::Resolver, network);
         let failure = ask_within(&upstream, Duration::from_millis(500)).await;
         let text = failure.unwrap_err().to_string();
         assert!(text.contains("refused"), "{text}");

@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::warn;
 
-use crate::config::{Config, Identity, Protocol};
+use crate::config::{Config, Identity, Protocol, Zone};
 use crate::metrics::ServerMetrics;
 
 /// Those who may vouch for servers.
@@ -41,16 +41,12 @@ impl Authorities {
     /// # Errors
     /// A server needs one, and there is none.
     pub(crate) fn load(config: &Config) -> Result<Self, AuthorityError> {
-        let needs_one = config
-            .zones
-            .iter()
-            .flat_map(|zone| &zone.servers)
-            .any(|server| {
-                matches!(
-                    server.protocol,
-                    Protocol::Tls(Identity::Address | Identity::Name(_))
-                )
-            });
+        let needs_one = config.zones.iter().flat_map(Zone::asked).any(|server| {
+            matches!(
+                server.protocol,
+                Protocol::Tls(Identity::Address | Identity::Name(_))
+            )
+        });
         let mut store = RootCertStore::empty();
         if let Some(file) = &config.ca_file {
             let wrong = |reason: String| AuthorityError::File {

@@ -147,6 +147,21 @@ impl fmt::Display for Fault {
     }
 }
 
+impl fmt::Display for Insecure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.why {
+            Unsigned::Delegation => "the zone above says that it has no DS",
+            Unsigned::OptOut => "the zone above leaves delegations without DS out of its denials",
+            Unsigned::Algorithm => "signed with no algorithm that is accepted here",
+            Unsigned::Digest => "its DS are of no digest type that is known here",
+            Unsigned::Iterations => "its NSEC3 hash too often",
+            Unsigned::NegativeAnchor => "a negative trust anchor is set",
+            Unsigned::Signatures => "signatures are not signed",
+        };
+        write!(f, "{}: {why}", self.zone)
+    }
+}
+
 impl Insecure {
     /// What the client is told, when it is something that the zone's operator
     /// would want to know.

@@ -64,7 +64,7 @@ impl Hierarchy {
     /// A zone of these lines below `tld.`, with these DS there.
     pub(crate) fn delegated(&mut self, zone: &str, ds: &[String], lines: &[String]) {
         let text = &mut self.delegations;
-        writeln!(text, "{zone} NS ns.{zone}\nns.{zone} A 192.0.2.53").expect("a String takes it");
+        writeln!(text, "{zone} NS ns.{zone}\nns.{zone} A {SERVER}").expect("a String takes it");
         for ds in ds {
             writeln!(text, "{ds}").expect("a String takes it");
         }
@@ -79,12 +79,16 @@ impl Hierarchy {
     /// Signs `tld.` and the root.
     pub(crate) fn grow(mut self) -> Grown {
         let key = self.signer.key("tld.", "ECDSAP256SHA256");
-        let text = format!("{APEX}\n{}", self.delegations);
+        let apex = |server| APEX.replace(SERVER, server);
+        let text = format!("{}\n{}", apex(TLD_SERVER), self.delegations);
         let lines = self.sign("tld.", &text, &key, Denial::Nsec, Time::Now);
         self.serve("tld.", &lines);
         let ds = self.signer.ds(&key, "SHA-256");
         let root = self.signer.key(".", "RSASHA256");
-        let text = format!("{APEX}\ntld. NS ns.tld.\nns.tld. A 192.0.2.53\n{ds}");
+        let text = format!(
+            "{}\ntld. NS ns.tld.\nns.tld. A {TLD_SERVER}\n{ds}",
+            apex(ROOT_SERVER)
+        );
         let lines = self.sign(".", &text, &root, Denial::Nsec, Time::Now);
         self.serve(".", &lines);
         Grown {
@@ -102,6 +106,13 @@ pub(crate) fn unsigned(zone: &str, text: &str) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+/// Where the root's server is, for those who go down from there.
+pub(crate) const ROOT_SERVER: &str = "192.0.2.51";
+/// Where that of `tld.` is.
+pub(crate) const TLD_SERVER: &str = "192.0.2.52";
+/// Where that of all other zones is.
+pub(crate) const SERVER: &str = "192.0.2.53";
 
 /// What every zone begins with. Denials may be kept for a minute.
 pub(crate) const APEX: &str = "@ SOA ns host 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.53\n";

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use nodedns::config::file::{Cache, File, TrustAnchors, Zone};
+use nodedns::config::file::{Cache, File, Recursion, TrustAnchors, Zone};
 use nodedns::config::{Forward, Mode, Name, Protocol};
 
 use super::reverse;
@@ -41,6 +41,7 @@ pub(super) fn render(
         workers: 1,
         zones,
         ca_file: None,
+        recursion: Recursion::default(),
         cache: Cache::default(),
         validation: Mode::Enforce,
         trust_anchors: TrustAnchors::default(),

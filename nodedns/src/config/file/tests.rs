@@ -37,15 +37,51 @@ fn zones_alone_are_enough() {
     assert_eq!(config.workers.get(), 1);
 }
 
-/// The one zone of a file, its servers and those that are not asked.
-fn zone(yaml: &str) -> (config::Zone, Vec<String>, Vec<String>) {
+/// The servers of the one zone of a file, those that are asked and those that
+/// are not.
+fn zone(yaml: &str) -> (config::Servers, Vec<String>, Vec<String>) {
     let zone = check(&format!("zones: [{{name: a, {yaml}}}]"))
         .unwrap()
         .zones
         .remove(0);
+    let config::Source::Servers(servers) = zone.source else {
+        panic!("the zone names servers");
+    };
     let texts = |servers: &[Forward]| servers.iter().map(ToString::to_string).collect();
-    let (asked, unasked) = (texts(&zone.servers), texts(&zone.unasked));
-    (zone, asked, unasked)
+    let (asked, unasked) = (texts(&servers.asked), texts(&servers.unasked));
+    (servers, asked, unasked)
+}
+
+#[test]
+fn a_zone_without_servers_is_resolved_from_the_root_down() {
+    let config = check("zones: [{name: .}]").unwrap();
+    assert_eq!(config.zones[0].source, config::Source::Recursion);
+    assert_eq!(config.recursion.root_hints.len(), 26);
+    let denied = |text: &str| {
+        let address = text.parse().unwrap();
+        config
+            .recursion
+            .deny
+            .iter()
+            .any(|one| one.contains(address))
+    };
+    assert!(denied("127.0.0.1") && !denied("198.41.0.4"));
+}
+
+#[test]
+fn a_root_of_ones_own_has_hints_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("root");
+    std::fs::write(&file, ". NS ns.\nns. A 10.0.0.53\n").unwrap();
+    let yaml = format!(
+        "zones: [{{name: .}}]\nrecursion: {{root_hints: {}, deny: [127.0.0.0/8]}}",
+        file.display()
+    );
+    let recursion = check(&yaml).unwrap().recursion;
+    assert_eq!(recursion.root_hints[0].to_string(), "10.0.0.53");
+    assert_eq!(recursion.deny.len(), 1);
+    std::fs::write(&file, ". NS ns.\n").unwrap();
+    assert!(check(&yaml).unwrap_err().contains("where is the root?"));
 }
 
 #[test]
@@ -134,8 +170,11 @@ fn mistakes_are_named_with_line_and_way_out() {
     for (yaml, part) in [
         ("zones: []", "name at least one zone"),
         ("{}", "missing field `zones`"),
-        ("zones: [{name: ., forward: []}]", "does not recurse yet"),
-        ("zones: [{name: .}]", "does not recurse yet"),
+        ("zones: [{name: ., forward: []}]", "or leave the field out"),
+        (
+            "zones: [{name: ., force_tcp: true}]",
+            "zones[0].force_tcp: speaks of servers",
+        ),
         (
             "zones:\n- name: .\n  forward: [\"tls://192.0.2.53#a b\"]",
             "nodedns.yml:3:13: zones[0].forward[0]: `#a b` is nothing that a server can prove",
@@ -176,6 +215,14 @@ fn mistakes_are_named_with_line_and_way_out() {
         (
             &format!("{zone}trust_anchors: {{negative: [a..b]}}"),
             "is not a domain name",
+        ),
+        (
+            &format!("{zone}recursion: {{deny: [10/8]}}"),
+            "is not a subnet",
+        ),
+        (
+            &format!("{zone}recursion: {{root_hints: none}}"),
+            "recursion.root_hints: cannot read none",
         ),
         (&format!("{zone}workers: 0"), "must be from 1 to 64"),
         (&format!("{zone}listen: []"), "name at least one address"),

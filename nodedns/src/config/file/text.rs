@@ -3,9 +3,10 @@
 use std::fmt;
 
 use daemon::config_file::text;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
 
-use crate::config::{Forward, Name};
+use crate::config::{Forward, Name, Subnet};
 
 pub(super) fn name_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
     text(deserializer, Name::from_text)
@@ -30,6 +31,11 @@ pub(super) fn forwards<'de, D: Deserializer<'de>>(
     }
 
     let texts = Vec::<Text>::deserialize(deserializer)?;
+    if texts.is_empty() {
+        return Err(D::Error::custom(
+            "name at least one server, or leave the field out: then the zone is resolved from the root down",
+        ));
+    }
     Ok(texts.into_iter().map(|text| text.0).collect())
 }
 
@@ -39,6 +45,19 @@ pub(super) fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Na
     impl<'de> Deserialize<'de> for Text {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             text(deserializer, Name::from_text).map(Self)
+        }
+    }
+
+    let texts = Vec::<Text>::deserialize(deserializer)?;
+    Ok(texts.into_iter().map(|text| text.0).collect())
+}
+
+pub(super) fn subnets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Subnet>, D::Error> {
+    struct Text(Subnet);
+
+    impl<'de> Deserialize<'de> for Text {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            text(deserializer, str::parse).map(Self)
         }
     }
 

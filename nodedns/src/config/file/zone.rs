@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{as_text, as_texts, forwards, name_from_text};
 use super::{Mistake, mistake};
-use crate::config::{self, Forward, Name, Protocol, private};
+use crate::config::{self, Forward, Name, Protocol, Source, private};
 
 /// A name, all names below it, and the servers that know about them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +20,8 @@ pub struct Zone {
     /// After `tls://` follows what the server proves: `#dns.example`, the name in
     /// its certificate (default: its address), or `#sha256:BASE64`, the digest of
     /// its public key. The fastest that answers is preferred, the others are there
-    /// when it does not.
+    /// when it does not. Without `forward` and `authoritative` the zone is resolved
+    /// from the root down (see `recursion`).
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
@@ -51,7 +52,8 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// A zone for which these servers resolve; all else is the default.
+    /// A zone for which these servers resolve, or, when there are none, one that is
+    /// resolved from the root down; all else is the default.
     #[must_use]
     pub const fn forwarded(name: Name, forward: Vec<Forward>) -> Self {
         Self {
@@ -67,10 +69,7 @@ impl Zone {
     /// Whether it can be asked by a process that itself listens there.
     pub(super) fn check(&self, listen: &[SocketAddr]) -> Result<(), Mistake> {
         let servers = match (self.forward.as_slice(), self.authoritative.as_slice()) {
-            ([], []) => {
-                let message = "name at least one server, for nodedns does not recurse yet";
-                return Err(mistake("forward", message));
-            }
+            ([], []) => return self.check_recursion(),
             (forward, []) => Servers("forward", forward),
             ([], authoritative) => Servers("authoritative", authoritative),
             _ => {
@@ -81,14 +80,38 @@ impl Zone {
         servers.check(listen)
     }
 
+    /// Without servers nothing may be said of them.
+    fn check_recursion(&self) -> Result<(), Mistake> {
+        for (field, is_set) in [("force_tcp", self.force_tcp), ("mixed", self.mixed)] {
+            if is_set {
+                let message = "speaks of servers, and the zone names none: it is resolved from the root down; name servers under `forward` or `authoritative`, or take this out";
+                return Err(mistake(field, message));
+            }
+        }
+        Ok(())
+    }
+
     /// What nodedns runs on.
-    pub(super) fn into_config(self) -> config::Zone {
+    pub(super) fn into_config(mut self) -> config::Zone {
+        config::Zone {
+            validate: self
+                .validate
+                .unwrap_or_else(|| !private::is_reverse_of_private(&self.name)),
+            source: self.take_source(),
+            name: self.name,
+        }
+    }
+
+    fn take_source(&mut self) -> Source {
         let recursion = self.authoritative.is_empty();
-        let mut servers = if recursion {
-            self.forward
+        let mut servers = std::mem::take(if recursion {
+            &mut self.forward
         } else {
-            self.authoritative
-        };
+            &mut self.authoritative
+        });
+        if servers.is_empty() {
+            return Source::Recursion;
+        }
         if self.force_tcp {
             let over_udp = |server: &&mut Forward| server.protocol == Protocol::Udp;
             for server in servers.iter_mut().filter(over_udp) {
@@ -96,18 +119,14 @@ impl Zone {
             }
         }
         let encrypts = servers.iter().any(|server| server.protocol.is_encrypted());
-        let (servers, unasked) = servers
+        let (asked, unasked) = servers
             .into_iter()
             .partition(|server| self.mixed || !encrypts || server.protocol.is_encrypted());
-        config::Zone {
-            validate: self
-                .validate
-                .unwrap_or_else(|| !private::is_reverse_of_private(&self.name)),
-            name: self.name,
-            servers,
+        Source::Servers(config::Servers {
+            asked,
             recursion,
             unasked,
-        }
+        })
     }
 }
 
