@@ -10,7 +10,9 @@ use crate::client::{RequestError, Server};
 use crate::desired::Note;
 use crate::object::Key;
 use crate::plan::{Action, Left, Operation};
+use crate::store::Store;
 
+mod certificate;
 mod node;
 mod objects;
 mod removal;
@@ -97,7 +99,12 @@ impl fmt::Display for End {
 }
 
 /// Carries out one operation, unless one that it depends on is bad in `before`.
-pub(crate) async fn apply(server: &Server, operation: Operation, before: &Report) -> Outcome {
+pub(crate) async fn apply(
+    server: &Server,
+    store: &Store,
+    operation: Operation,
+    before: &Report,
+) -> Outcome {
     let failed = operation
         .depends_on
         .iter()
@@ -107,7 +114,7 @@ pub(crate) async fn apply(server: &Server, operation: Operation, before: &Report
     let mut warnings = Vec::new();
     let end = match failed {
         Some(failed) => End::Skipped(failed),
-        None => carry_out(server, operation, &mut warnings)
+        None => carry_out(server, store, operation, &mut warnings)
             .await
             .unwrap_or_else(|error| End::Failed(error.to_string())),
     };
@@ -116,6 +123,7 @@ pub(crate) async fn apply(server: &Server, operation: Operation, before: &Report
 
 async fn carry_out(
     server: &Server,
+    store: &Store,
     operation: Operation,
     warnings: &mut Vec<String>,
 ) -> Result<End, RequestError> {
@@ -134,6 +142,15 @@ async fn carry_out(
         Action::Update(content) => {
             *warnings = objects::apply(server, &key, &plural, &content, &depends_on).await?;
             Ok(End::Updated)
+        }
+        Action::Issue {
+            mut content,
+            names,
+            exists,
+        } => {
+            certificate::issue(store, &key, &mut content, &names).await?;
+            *warnings = objects::apply(server, &key, &plural, &content, &depends_on).await?;
+            Ok(if exists { End::Updated } else { End::Created })
         }
         Action::PatchNode(patch) => node::patch(server, &key.name, patch).await,
         Action::RemoveNode { uid, drain } => removal::remove(server, &key, &uid, drain).await,

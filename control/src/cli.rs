@@ -41,6 +41,15 @@ pub(crate) struct Flags {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) resources: Option<PathBuf>,
 
+    /// Where secrets live: a directory, which only its owner may read, or the URL of Vault or
+    /// OpenBao [default: control-store beside cluster.yml]
+    #[arg(long, global = true, value_name = "DIR|URL")]
+    pub(crate) store: Option<String>,
+
+    /// The AppRole for Vault: CKE's JSON file, with role-id, secret-id and ca-cert
+    #[arg(long, global = true, value_name = "FILE", requires = "store")]
+    pub(crate) vault_config: Option<PathBuf>,
+
     /// CA of etcd: its members are then asked for their health (with --etcd-cert, --etcd-key)
     #[arg(long, global = true, value_name = "FILE", requires_all = ["etcd_cert", "etcd_key"])]
     pub(crate) etcd_ca: Option<PathBuf>,
@@ -107,6 +116,10 @@ pub(crate) enum Command {
     /// Exit codes: 0 as wanted, 1 not, 2 a flag or file is wrong, 3 failure.
     #[command(after_long_help = "Example:\n  control status --records 50")]
     Status(Status),
+
+    /// Look at, or replace, the authority that vouches for admission webhooks
+    #[command(subcommand)]
+    Ca(Ca),
 
     /// Edit the directory of resources, which is their only source; asks no server
     #[command(subcommand)]
@@ -204,6 +217,26 @@ pub(crate) struct Status {
     /// Show at most N of the last operations
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) records: usize,
+}
+
+/// What `ca` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ca {
+    /// Show whom API servers trust for webhooks; never a key
+    #[command(after_long_help = "Example:\n  control ca show -o json")]
+    Show,
+
+    /// Begin to replace the authority of the embedded store; no admission call fails
+    ///
+    /// `control run`, or `control sync` from time to time, does the rest: it has all webhooks
+    /// trust both authorities, issues all certificates anew, and takes the old one out last.
+    #[command(after_long_help = "Example:\n  control ca rotate --overlap 2h")]
+    Rotate {
+        /// How long servers of webhooks may take to load a new certificate; the old authority is
+        /// trusted for as long after the last one was issued
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = daemon::duration::parse)]
+        overlap: Duration,
+    },
 }
 
 /// What `resource` does.

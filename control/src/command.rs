@@ -12,8 +12,10 @@ use crate::client::Server;
 use crate::cluster::Cluster;
 use crate::observe::EtcdClient;
 use crate::resources::Resources;
+use crate::store::Store;
 use crate::wish::Wish;
 
+mod ca;
 mod completions;
 mod demo;
 mod init;
@@ -33,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Plan(plan) => plan::run(&flags, &plan),
         Command::Run(options) => run::run(flags, options),
         Command::Status(options) => status::run(&flags, &options),
+        Command::Ca(command) => ca::run(&flags, &command),
         Command::Resource(command) => resource::run(&flags, command),
         Command::Init => init::run(&flags),
         Command::NodeConfig(options) => node_config::run(&flags, &options),
@@ -62,6 +65,11 @@ fn read_etcd(flags: &Flags) -> Result<Option<EtcdClient>, Failure> {
     }
 }
 
+fn open_store(flags: &Flags) -> Result<Store, Failure> {
+    let vault_config = flags.vault_config.as_deref();
+    Store::open(flags.store.as_deref(), vault_config, &flags.cluster).map_err(Failure::usage)
+}
+
 /// A name for this process, for records and the Lease: no other has it.
 fn instance() -> String {
     let host = rustix::system::uname();
@@ -76,6 +84,7 @@ fn read_wish(flags: &Flags, limits: &Limits) -> Result<Wish, Failure> {
         resources: read_resources(flags)?,
         limits: limits.into(),
         etcd: read_etcd(flags)?,
+        store: open_store(flags)?,
     })
 }
 

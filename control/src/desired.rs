@@ -6,7 +6,7 @@
 //! configuration names the ClusterIP of Service `cluster-dns`. What cannot be
 //! said yet becomes a [`Note`] instead of a guess.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -18,6 +18,7 @@ use crate::resources::Resources;
 
 pub use node_config::{API_SERVER, KUBE_PROXY_FILE, NodeConfig, node_config};
 pub use nodes::{MASTER, Members, WantedNode, is_synchronised};
+pub use webhook::WantedCertificate;
 
 mod dns;
 mod endpoints;
@@ -27,12 +28,15 @@ mod node_config;
 mod nodes;
 mod rbac;
 mod resources;
+pub mod webhook;
 
 /// What ought to be.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Desired {
     /// Objects that are ours, in no order.
     pub objects: Vec<Object>,
+    /// Certificates to be issued into Secrets among the objects.
+    pub certificates: BTreeMap<Key, WantedCertificate>,
     /// What registered Nodes must carry.
     pub nodes: Vec<WantedNode>,
     /// Which Nodes there may be.
@@ -86,6 +90,18 @@ pub enum Note {
     Unrecorded {
         /// Why.
         why: String,
+    },
+    /// Webhooks are asked for, and there is no authority to issue yet.
+    NoAuthority,
+    /// The authority of webhooks is being replaced.
+    AuthorityReplaced {
+        /// Where that stands.
+        step: &'static str,
+    },
+    /// Two thirds of the life of the authority of webhooks are over.
+    AuthorityDue {
+        /// When it expires.
+        expires: jiff::Timestamp,
     },
     /// Objects that left the directory of resources and are still in the cluster.
     Unregistered {
@@ -149,6 +165,17 @@ impl fmt::Display for Note {
                  API servers with --endpoint-reconciler-type=none, else both undo each other's work"
             ),
             Self::Unrecorded { why } => write!(f, "the operations are not recorded: {why}"),
+            Self::NoAuthority => f.write_str(
+                "there is no webhook authority yet: sync makes one and fills each caBundle",
+            ),
+            Self::AuthorityReplaced { step } => {
+                write!(f, "the webhook authority is being replaced: {step}")
+            }
+            Self::AuthorityDue { expires } => write!(
+                f,
+                "the webhook authority expires at {expires}; replace it, with the embedded store \
+                 by `control ca rotate`"
+            ),
             Self::Unregistered { objects } => {
                 let shown: Vec<_> = objects.iter().take(SHOWN).map(Key::to_string).collect();
                 write!(
@@ -178,6 +205,7 @@ pub fn desired(cluster: &Cluster, resources: Option<&Resources>, observed: &Obse
     nodes::add(&mut desired, cluster, observed);
     if let Some(resources) = resources {
         resources::add(&mut desired, resources, &own());
+        webhook::add(&mut desired, observed);
     }
     desired
 }

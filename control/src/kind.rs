@@ -114,7 +114,8 @@ fn array<'a>(value: &'a Value, field: &str) -> &'a [Value] {
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
-const KUBERNETES: [(&str, &str, &str, bool); 18] = [
+const ADMISSION: &str = "admissionregistration.k8s.io/v1";
+const KUBERNETES: [(&str, &str, &str, bool); 20] = [
     ("v1", "ConfigMap", "configmaps", true),
     ("v1", "Endpoints", "endpoints", true),
     ("v1", "Namespace", "namespaces", false),
@@ -136,6 +137,18 @@ const KUBERNETES: [(&str, &str, &str, bool); 18] = [
         "PodDisruptionBudget",
         "poddisruptionbudgets",
         true,
+    ),
+    (
+        ADMISSION,
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+        false,
+    ),
+    (
+        ADMISSION,
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+        false,
     ),
     (RBAC, "ClusterRole", "clusterroles", false),
     (RBAC, "ClusterRoleBinding", "clusterrolebindings", false),

@@ -29,8 +29,10 @@ pub mod desired;
 pub mod kind;
 pub mod object;
 pub mod observed;
+pub mod pki;
 pub mod plan;
 pub mod resources;
+pub mod secret;
 
 mod apply;
 mod cli;
@@ -46,6 +48,7 @@ mod observe;
 mod output;
 mod record;
 mod status;
+mod store;
 mod sync;
 mod wish;
 mod yaml;

@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use futures_util::stream::{self, StreamExt};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::client::{RequestError, Server};
 use crate::cluster::Cluster;
-use crate::desired;
+use crate::desired::{self, webhook};
 use crate::kind::{Kinds, api_version};
 use crate::object::Key;
-use crate::observed::Observed;
+use crate::observed::{Authority, Observed};
 use crate::plan::{Plan, inventory};
 use crate::resources::Resources;
 use crate::wish::Wish;
@@ -33,10 +34,11 @@ pub(crate) async fn observe(server: &Server, wish: &Wish) -> Result<Observed, Re
     let known = inventoried(server, &needed).await?;
     let wanted: BTreeSet<Key> = needed.into_iter().chain(known).collect();
     let kinds = kinds(server, cluster, resources, &wanted).await?;
-    let (objects, nodes, health) = tokio::join!(
+    let (objects, nodes, health, authority) = tokio::join!(
         objects::read(server, &kinds, &wanted),
         server.nodes(),
-        health(server, wish)
+        health(server, wish),
+        authority(wish)
     );
     Ok(Observed {
         objects: objects?,
@@ -44,7 +46,22 @@ pub(crate) async fn observe(server: &Server, wish: &Wish) -> Result<Observed, Re
         api_servers: health.api_servers,
         etcd: health.etcd,
         kinds,
+        authority,
+        now: Timestamp::now(),
     })
+}
+
+/// Who vouches for webhooks, if there are any.
+async fn authority(wish: &Wish) -> Authority {
+    if !webhook::is_asked_for(wish.resources.as_ref()) {
+        return Authority::None;
+    }
+    match wish.store.trust().await {
+        Ok(trust) => trust.map_or(Authority::None, Authority::Trusted),
+        Err(error) => Authority::Unknown {
+            why: error.to_string(),
+        },
+    }
 }
 
 /// Who of the control plane is well.

@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Taint;
 use serde_json::Value;
 
 use crate::kind::Kinds;
 use crate::object::Key;
+use crate::pki::Trust;
 
 /// One reading.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +26,25 @@ pub struct Observed {
     pub etcd: BTreeMap<IpAddr, bool>,
     /// The kinds that there are, or will be once the wanted definitions are.
     pub kinds: Kinds,
+    /// Who vouches for webhooks.
+    pub authority: Authority,
+    /// When this was read.
+    pub now: Timestamp,
+}
+
+/// What the secrets store knows of the authority for webhooks.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Authority {
+    /// There is none yet, or nobody asks for one.
+    #[default]
+    None,
+    /// Whom API servers are to trust.
+    Trusted(Trust),
+    /// The store could not be asked.
+    Unknown {
+        /// Why, and how to mend it.
+        why: String,
+    },
 }
 
 /// What matters of a Node object.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+pub(crate) mod authority;
 pub(crate) mod json;
 pub(crate) mod text;
 

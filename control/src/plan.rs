@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::desired::{Desired, Note};
+use crate::desired::{Desired, Note, WantedCertificate};
 use crate::kind::Kind;
 use crate::object::{Key, Object};
 use crate::observed::Observed;
@@ -21,6 +21,7 @@ pub use operation::{Action, Left, Operation};
 pub use reason::Reason;
 pub use secret::shown;
 
+mod certificate;
 mod dependency;
 mod diff;
 mod field_path;
@@ -73,9 +74,11 @@ pub fn plan(desired: Desired, observed: &Observed, limits: &Limits) -> Plan {
     };
     let definitions = dependency::Definitions::among(&desired.objects);
     for wanted in desired.objects {
+        let certificate = desired.certificates.get(&wanted.key);
         add_object(
             &mut plan,
             wanted,
+            certificate,
             &definitions,
             desired.members.count,
             observed,
@@ -98,6 +101,7 @@ pub fn plan(desired: Desired, observed: &Observed, limits: &Limits) -> Plan {
 fn add_object(
     plan: &mut Plan,
     wanted: Object,
+    certificate: Option<&WantedCertificate>,
     definitions: &dependency::Definitions,
     nodes: usize,
     observed: &Observed,
@@ -115,14 +119,26 @@ fn add_object(
     };
     let depends_on = dependency::dependencies(&wanted, definitions);
     let live = observed.objects.get(&wanted.key);
-    let decision = object::decide(wanted, &kind.plural, live, depends_on);
-    if let Some(operation) = decision.operation {
+    let kept = certificate.and_then(|_| certificate::kept(&key, live));
+    let certificate = certificate.filter(|_| kept.is_none());
+    let decision = object::decide(
+        wanted,
+        &kind.plural,
+        live,
+        depends_on,
+        certificate.is_some(),
+    );
+    if let Some(mut operation) = decision.operation {
+        if let Some(wanted) = certificate {
+            operation = certificate::issue(operation, wanted, live);
+        }
         match hold::hold(&key, nodes, observed) {
             Some(held) => leave(held),
             None => plan.operations.push(operation),
         }
     }
     plan.left.extend(decision.left);
+    plan.left.extend(kept);
 }
 
 /// The kind of an object that can be written, or why it cannot.

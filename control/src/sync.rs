@@ -7,12 +7,13 @@
 
 use crate::apply::{self, End, Outcome, Report};
 use crate::client::{RequestError, Server};
-use crate::desired::{Note, desired};
+use crate::desired::{Note, desired, webhook};
 use crate::object::Key;
 use crate::observe;
-use crate::observed::Observed;
+use crate::observed::{Authority, Observed};
 use crate::plan::{Operation, Plan, Reason, plan};
 use crate::record;
+use crate::store::Store;
 use crate::wish::Wish;
 
 /// Who writes, and whether they still may.
@@ -34,9 +35,13 @@ pub(crate) async fn sync<E>(
     pen: &Pen<'_>,
     mut done: impl FnMut(&Outcome) -> Result<(), E>,
 ) -> Result<Report, SyncError<E>> {
-    let observed = observe::observe(server, wish)
+    let mut observed = observe::observe(server, wish)
         .await
         .map_err(SyncError::Unread)?;
+    if !(pen.may_write)() {
+        return Err(SyncError::Lost);
+    }
+    tend_authority(wish, &mut observed).await;
     let mut report = Report::default();
     round(server, wish, pen, &observed, &mut report, &mut done).await?;
     let waiting: Vec<_> = report.notes.iter().filter_map(waits).cloned().collect();
@@ -65,6 +70,23 @@ pub(crate) enum SyncError<E> {
     Lost,
     /// Nobody takes the outcomes any more.
     Untold(E),
+}
+
+/// Makes the authority for webhooks where one is asked for, or lets the replacement of one
+/// go on, before anything is decided from it.
+async fn tend_authority(wish: &Wish, observed: &mut Observed) {
+    let resources = wish.resources.as_ref();
+    let is_unknown = matches!(observed.authority, Authority::Unknown { .. });
+    if is_unknown || !webhook::is_asked_for(resources) {
+        return;
+    }
+    let progress = webhook::progress(resources, observed);
+    observed.authority = match wish.store.tend(progress, observed.now).await {
+        Ok(trust) => Authority::Trusted(trust),
+        Err(error) => Authority::Unknown {
+            why: error.to_string(),
+        },
+    };
 }
 
 async fn decided(server: &Server, wish: &Wish, observed: &Observed) -> Plan {
@@ -122,7 +144,7 @@ async fn round<E>(
         report.notes.push(Note::Unrecorded { why });
     }
     let first = report.outcomes.len();
-    let carried_out = carry_out(server, operations, pen, report, done).await;
+    let carried_out = carry_out(server, &wish.store, operations, pen, report, done).await;
     // A failure has been told at the beginning.
     let _ = record::end(server, &report.outcomes[first..], pen.by).await;
     carried_out
@@ -130,6 +152,7 @@ async fn round<E>(
 
 async fn carry_out<E>(
     server: &Server,
+    store: &Store,
     operations: Vec<Operation>,
     pen: &Pen<'_>,
     report: &mut Report,
@@ -139,7 +162,7 @@ async fn carry_out<E>(
         if !(pen.may_write)() {
             return Err(SyncError::Lost);
         }
-        let outcome = apply::apply(server, operation, report).await;
+        let outcome = apply::apply(server, store, operation, report).await;
         add(outcome, report, done)?;
     }
     Ok(())

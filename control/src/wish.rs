@@ -4,6 +4,7 @@ use crate::cluster::Cluster;
 use crate::observe::EtcdClient;
 use crate::plan::Limits;
 use crate::resources::Resources;
+use crate::store::Store;
 
 /// What a person asks for, in files and flags.
 #[derive(Debug)]
@@ -13,4 +14,6 @@ pub(crate) struct Wish {
     pub(crate) limits: Limits,
     /// How etcd is asked for its health, if it can be.
     pub(crate) etcd: Option<EtcdClient>,
+    /// Where secrets live.
+    pub(crate) store: Store,
 }

@@ -1,5 +1,6 @@
 //! The real `control` against real API servers.
 
+mod admission;
 mod demo;
 mod dns;
 mod endpoints;
@@ -12,3 +13,4 @@ mod run;
 mod scene;
 mod servers;
 mod takeover;
+mod webhooks;

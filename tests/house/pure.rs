@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The subjects, each a file `NAME.rs` and a folder `NAME` beside it.
-const SUBJECTS: [&str; 14] = [
+const SUBJECTS: [&str; 15] = [
     "control/src/desired",
     "control/src/kind",
     "control/src/lease",
     "control/src/observed",
+    "control/src/pki",
     "control/src/plan",
     "nodedns/src/recurse/course",
     "nodedns/src/recurse/referral",

@@ -30,7 +30,7 @@
 //! ```
 //!
 //! From top to bottom: the peers ([`kubernetes`], [`etcd`], [`coredns`], [`authoritative`], [`recursive`],
-//! [`resolver`]) and our
+//! [`resolver`], [`vault`]) and our
 //! programs ([`program`]) are each a [`launch::Launch`], which becomes a [`peer::Peer`], in a
 //! [`place::Place`]. [`dns`] and [`admin`] ask and [`wait`] waits; [`pki`] makes certificates; [`binaries`] finds
 //! what to start and skips loudly.
@@ -53,6 +53,7 @@ pub mod recursive;
 pub mod resolver;
 pub mod signed;
 mod spawner;
+pub mod vault;
 pub mod wait;
 
 /// How much longer than usual tests are to look, or how much more to move: `TEST_SCALE`, else 1.

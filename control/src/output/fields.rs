@@ -7,7 +7,13 @@ use crate::plan::{Action, Change, Operation, Step, shown};
 
 /// What a diff of this operation compares.
 pub(super) fn before_and_after(operation: &Operation) -> (String, String) {
-    if let Action::Create(content) = &operation.action {
+    if let Action::Create(content)
+    | Action::Issue {
+        content,
+        exists: false,
+        ..
+    } = &operation.action
+    {
         return (String::new(), yaml(&shown(&operation.key, content)));
     }
     let side = |value: fn(&Change) -> Option<&Value>| {

@@ -261,7 +261,7 @@ fn notes(notes: &[Note]) -> Vec<String> {
     notes.iter().map(ToString::to_string).collect()
 }
 
-fn render(document: &impl Serialize) -> String {
+pub(super) fn render(document: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(document).expect("keys are strings");
     text.push('\n');
     text

@@ -44,8 +44,8 @@ pub(crate) fn plan(plan: &Plan, verbose: bool) -> String {
     for operation in &plan.operations {
         let verb = operation.action.word();
         let style = match operation.action {
-            Action::Create(_) => GREEN,
-            Action::Update(_) | Action::PatchNode(_) => YELLOW,
+            Action::Create(_) | Action::Issue { exists: false, .. } => GREEN,
+            Action::Update(_) | Action::PatchNode(_) | Action::Issue { exists: true, .. } => YELLOW,
             Action::RemoveNode { .. } | Action::Delete { .. } => RED,
         };
         let Operation { key, reason, .. } = operation;

@@ -69,7 +69,7 @@ pub(super) fn add(
         let objects = gone.iter().map(|(key, _)| (*key).clone()).collect();
         plan.notes.push(Note::Unregistered { objects });
     }
-    let decision = object::decide(write(&kept), "configmaps", live, deleted);
+    let decision = object::decide(write(&kept), "configmaps", live, deleted, false);
     plan.operations.extend(decision.operation);
     plan.left.extend(decision.left);
 }

@@ -18,12 +18,14 @@ pub(super) struct Decision {
     pub(super) left: Option<Left>,
 }
 
-/// What to do about `wanted`; nothing when `live` is as wanted.
+/// What to do about `wanted`; nothing when `live` is as wanted, unless it is to be written
+/// `anyway`.
 pub(super) fn decide(
     wanted: Object,
     plural: &str,
     live: Option<&Value>,
     depends_on: Vec<Key>,
+    anyway: bool,
 ) -> Decision {
     let Object { key, mut content } = wanted;
     let plural = plural.to_owned();
@@ -65,7 +67,7 @@ pub(super) fn decide(
     // A field that is still ours and differs is one about which we changed our mind.
     let ours = !leftovers.is_empty() || changes.iter().any(|change| is_ours(&owners, change));
     changes.extend(leftovers);
-    if changes.is_empty() {
+    if changes.is_empty() && !anyway {
         return Decision {
             operation: None,
             left,

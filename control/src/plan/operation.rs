@@ -31,6 +31,15 @@ pub enum Action {
     Create(Value),
     /// Server-side apply of an object that does.
     Update(Value),
+    /// Server-side apply of a Secret, with a certificate that is issued into it then.
+    Issue {
+        /// The Secret without the certificate.
+        content: Value,
+        /// The names of the server.
+        names: Vec<String>,
+        /// Whether the Secret exists.
+        exists: bool,
+    },
     /// Patch of a Node, which kubelet owns.
     PatchNode(NodePatch),
     /// Cordon, drain where asked for, and delete a Node.
@@ -52,8 +61,8 @@ impl Action {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Create(_) => "create",
-            Self::Update(_) | Self::PatchNode(_) => "update",
+            Self::Create(_) | Self::Issue { exists: false, .. } => "create",
+            Self::Update(_) | Self::PatchNode(_) | Self::Issue { exists: true, .. } => "update",
             Self::RemoveNode { .. } => "remove",
             Self::Delete { .. } => "delete",
         }

@@ -9,7 +9,7 @@ use crate::object::Key;
 pub(super) fn sort(operations: &mut [Operation]) {
     operations.sort_by(|a, b| {
         let order = |operation: &Operation| match &operation.action {
-            Action::Create(content) | Action::Update(content) => {
+            Action::Create(content) | Action::Update(content) | Action::Issue { content, .. } => {
                 if operation.key == inventory::key() {
                     return LAST;
                 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::pki::inspect::Defect;
+
 /// Why an object is written, or left as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -27,6 +29,11 @@ pub enum Reason {
         fields: Vec<String>,
         /// The field managers that have them now; empty where nobody is known.
         by: Vec<String>,
+    },
+    /// Its certificate is to be replaced.
+    Certificate {
+        /// What is wrong with it.
+        defect: Defect,
     },
     /// It is wanted no longer: a Node that left cluster.yml, a resource that left its
     /// directory.
@@ -63,6 +70,7 @@ impl Reason {
             Self::Revision { .. } => "revision",
             Self::Image { .. } => "image",
             Self::Drift { .. } => "drift",
+            Self::Certificate { .. } => "certificate",
             Self::Unregistered => "unregistered",
             Self::Held { .. } => "held",
             Self::Conflict { .. } => "conflict",
@@ -85,6 +93,7 @@ impl fmt::Display for Reason {
                 }
                 Ok(())
             }
+            Self::Certificate { defect } => write!(f, ": {defect}"),
             Self::Held {
                 ready,
                 needed,

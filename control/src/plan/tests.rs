@@ -78,7 +78,9 @@ fn plan_of(objects: Vec<Object>, live: Vec<Value>) -> Plan {
 
 fn written(operation: &Operation) -> &Value {
     match &operation.action {
-        Action::Create(content) | Action::Update(content) => content,
+        Action::Create(content) | Action::Update(content) | Action::Issue { content, .. } => {
+            content
+        }
         Action::PatchNode(patch) => &patch.body,
         Action::RemoveNode { .. } | Action::Delete { .. } => panic!("nothing is written"),
     }
