@@ -277,6 +277,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::dial_plan::STAGGER;
 
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -313,7 +314,7 @@ mod tests {
         let begin = Instant::now();
         let won = dial(&[BlackHole, Answers(1)]).await.unwrap();
         assert_eq!(won.candidate, Answers(1));
-        assert_eq!(begin.elapsed(), Duration::from_millis(251));
+        assert_eq!(begin.elapsed(), STAGGER + Duration::from_millis(1));
         assert_eq!(won.lost.len(), 1);
         assert!(won.lost[0].error.is_none());
     }

@@ -4,7 +4,7 @@
 //! `control` sends its requests through it. A kubeconfig gives credentials and CA; where to dial is said
 //! apart, by [`servers`], because the address in a kubeconfig may well be the one server that is down.
 //!
-//! A hung API server costs seconds: a handshake that does not complete is overtaken after 250 ms, a
+//! A hung API server costs seconds: a handshake that does not complete is overtaken after 200 ms, a
 //! connection that stops answering HTTP/2 PINGs is dropped after [`PING_EVERY`] and [`PING_TIMEOUT`], and
 //! a response must begin within [`RESPONSE_TIMEOUT`] and stay within bounds (`body`). A read (GET) that loses its connection before the
 //! response began is sent once more; a write is not, since it may have been executed.

@@ -276,4 +276,4 @@ where
 const CLIENTS: u64 = 1_000;
 const AT_A_TIME: usize = 20;
 /// After which rivers tries the next one, while the first attempt goes on.
-const STAGGER: Duration = Duration::from_millis(250);
+const STAGGER: Duration = Duration::from_millis(200);
