@@ -90,10 +90,11 @@ impl Answers {
             return Outcome::Answer;
         }
         let key = Key::of(&query);
-        let kept = self.cache.get(&key, now);
+        let kept = self.cache.look_up(&key, now, |entry| {
+            self.put(out, entry, &query, transport, now);
+        });
         self.metrics.lookup(kept.is_some());
-        if let Some(entry) = kept {
-            self.put(out, &entry, &query, transport, now);
+        if kept.is_some() {
             return Outcome::Answer;
         }
         if self.routes.zone_of(key.name()).is_none() {

@@ -2,8 +2,7 @@
 //!
 //! [`key`] is what an answer is kept under, [`entry`] how it is kept and for how
 //! long, [`store`] what stays when memory is short. The store is cut into shards,
-//! each behind a lock that is held for a look-up or an insertion and never across
-//! I/O, so that a hit waits for nothing slow.
+//! whose locks are for those who insert: a hit waits for nobody.
 
 pub(crate) mod entry;
 pub(crate) mod key;
@@ -11,8 +10,8 @@ mod store;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use entry::Entry;
@@ -24,7 +23,7 @@ use crate::wire::name::Name;
 /// Shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    shards: Box<[Mutex<Store>]>,
+    shards: Box<[Store]>,
     hasher: RandomState,
     evicted: AtomicU64,
 }
@@ -46,9 +45,7 @@ impl Cache {
     pub(crate) fn new(bytes: usize) -> Self {
         let count = (bytes / SHARD_BYTES).clamp(1, MAX_SHARDS);
         Self {
-            shards: (0..count)
-                .map(|_| Mutex::new(Store::new(bytes / count)))
-                .collect(),
+            shards: (0..count).map(|_| Store::new(bytes / count)).collect(),
             hasher: RandomState::new(),
             evicted: AtomicU64::new(0),
         }
@@ -56,42 +53,43 @@ impl Cache {
 
     /// The answer kept under `key` whose time is not over at `now`.
     pub(crate) fn get(&self, key: &Key, now: Instant) -> Option<Arc<Entry>> {
-        let entry = self.with_shard(key, |store| store.get(key.as_bytes()))?;
-        entry.is_fresh(now).then_some(entry)
+        self.look_up(key, now, Arc::clone)
+    }
+
+    /// Shows `look` the answer kept under `key` whose time is not over at `now`.
+    pub(crate) fn look_up<T>(
+        &self,
+        key: &Key,
+        now: Instant,
+        look: impl FnOnce(&Arc<Entry>) -> T,
+    ) -> Option<T> {
+        let look = |entry: &Arc<Entry>| entry.is_fresh(now).then(|| look(entry));
+        self.shard(key).get(key.as_bytes(), look)?
     }
 
     /// Keeps `entry`, unless it may not be kept at all.
     pub(crate) fn insert(&self, key: &Key, entry: Arc<Entry>, now: Instant) {
         if entry.is_fresh(now) {
-            let evicted = self.with_shard(key, |store| store.insert(key.as_bytes(), entry, now));
+            let evicted = self.shard(key).insert(key.as_bytes(), entry, now);
             self.evicted.fetch_add(evicted, Ordering::Relaxed);
         }
     }
 
     /// Forgets the answer under `key`.
     pub(crate) fn remove(&self, key: &Key) {
-        self.with_shard(key, |store| store.retain(|kept| kept != key.as_bytes()));
+        self.shard(key)
+            .remove(&HashSet::from([key.as_bytes().into()]));
     }
 
     /// Forgets all answers that have anything to do with names at or below one of
-    /// `tops`, and gives their number. Each is looked at without a lock: workers wait
-    /// for a list of them and for the removal only.
+    /// `tops`, and gives their number. Each is looked at without a lock: who inserts
+    /// waits for the removal only.
     pub(crate) fn forget_within(&self, tops: &[Name]) -> usize {
-        let mut gone = 0;
-        for shard in &self.shards {
-            let lock = || shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let all = lock().all();
-            let touched: HashSet<Arc<[u8]>> = all
-                .into_iter()
-                .filter(|(_, entry)| entry.touches(tops))
-                .map(|(key, _)| key)
-                .collect();
-            if !touched.is_empty() {
-                gone += touched.len();
-                lock().retain(|key| !touched.contains(key));
-            }
-        }
-        gone
+        let touched = |shard: &Store| {
+            let touched = shard.keys(|entry| entry.touches(tops));
+            shard.remove(&touched.into_iter().collect())
+        };
+        self.shards.iter().map(touched).sum()
     }
 
     /// How full it is.
@@ -101,24 +99,21 @@ impl Cache {
             ..Usage::default()
         };
         for shard in &self.shards {
-            let store = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            usage.entries += store.len();
-            usage.bytes += store.bytes();
+            usage.entries += shard.len();
+            usage.bytes += shard.bytes();
         }
         usage
     }
 
-    fn with_shard<T>(&self, key: &Key, act: impl FnOnce(&mut Store) -> T) -> T {
+    fn shard(&self, key: &Key) -> &Store {
         let hash = self.hasher.hash_one(key.as_bytes());
-        let shard = &self.shards[hash as usize % self.shards.len()];
-        // A panic of another thread leaves at worst one answer unaccounted.
-        act(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
+        &self.shards[hash as usize % self.shards.len()]
     }
 }
 
 /// A shard has room for many of the largest answers, 64 KiB.
 const SHARD_BYTES: usize = 4 << 20;
-/// Workers that look up at random then rarely meet.
+/// Workers that insert at random then rarely meet.
 const MAX_SHARDS: usize = 16;
 
 #[cfg(test)]

@@ -23,16 +23,20 @@ pub(crate) struct Limits {
     pub(crate) negative: Duration,
 }
 
-/// An answer, kept.
+/// An answer, kept. There are hundreds of thousands of them: each field is as small as
+/// it can be.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    wire: Box<[u8]>,
-    ttls: Box<[u16]>,
-    cuts: Cuts,
-    error: Option<Box<ExtendedError>>,
+    /// The message, then the places of its TTLs, two bytes each.
+    bytes: Box<[u8]>,
+    wire_len: u16,
+    question_end: u16,
+    additional_at: u16,
     is_secure: bool,
+    /// In milliseconds.
+    lifetime: u32,
     stored: Instant,
-    lifetime: Duration,
+    error: Option<Box<ExtendedError>>,
 }
 
 impl Entry {
@@ -57,25 +61,46 @@ impl Entry {
             put_u32(&mut wire, record.ttl_at, ttl);
             lifetime = lifetime.min(ttl);
         }
+        let additional_at = layout
+            .section(Section::Additional)
+            .next()
+            .map_or(wire.len(), |record| record.at);
+        let ttls = layout.records.iter().map(|record| record.ttl_at);
         Self {
-            cuts: Cuts {
-                question_end: layout.question_end,
-                additional_at: layout
-                    .section(Section::Additional)
-                    .next()
-                    .map_or(wire.len(), |record| record.at),
-            },
-            // A message is at most 65,535 bytes long.
-            ttls: layout
-                .records
-                .iter()
-                .map(|record| record.ttl_at as u16)
-                .collect(),
-            wire: wire.into(),
-            error: note.map(Box::new),
             is_secure,
+            error: note.map(Box::new),
+            ..Self::new(
+                wire,
+                ttls,
+                [layout.question_end, additional_at],
+                Duration::from_secs(lifetime.into()),
+                now,
+            )
+        }
+    }
+
+    /// Not validated, without a reason. A message is at most 65,535 bytes long, and so
+    /// are the places in it.
+    fn new(
+        mut bytes: Vec<u8>,
+        ttls: impl Iterator<Item = usize>,
+        [question_end, additional_at]: [usize; 2],
+        lifetime: Duration,
+        now: Instant,
+    ) -> Self {
+        let wire_len = bytes.len() as u16;
+        for at in ttls {
+            bytes.extend_from_slice(&(at as u16).to_ne_bytes());
+        }
+        Self {
+            bytes: bytes.into(),
+            wire_len,
+            question_end: question_end as u16,
+            additional_at: additional_at as u16,
+            is_secure: false,
+            lifetime: u32::try_from(lifetime.as_millis()).unwrap_or(u32::MAX),
             stored: now,
-            lifetime: Duration::from_secs(lifetime.into()),
+            error: None,
         }
     }
 
@@ -96,23 +121,16 @@ impl Entry {
         wire.extend_from_slice(key.name());
         wire.extend_from_slice(&key.rtype().to_be_bytes());
         wire.extend_from_slice(&CLASS_IN.to_be_bytes());
+        let end = wire.len();
         Self {
-            cuts: Cuts {
-                question_end: wire.len(),
-                additional_at: wire.len(),
-            },
-            ttls: Box::new([]),
-            wire: wire.into(),
             error: Some(Box::new(error)),
-            is_secure: false,
-            stored: now,
-            lifetime,
+            ..Self::new(wire, std::iter::empty(), [end, end], lifetime, now)
         }
     }
 
     /// Whether it may be used at `now`.
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.stored) < self.lifetime
+        now.saturating_duration_since(self.stored) < Duration::from_millis(self.lifetime.into())
     }
 
     /// Whole seconds since it was stored.
@@ -122,10 +140,14 @@ impl Entry {
 
     /// Lends it to be copied into an answer.
     pub(crate) fn kept(&self) -> Kept<'_> {
+        let (wire, ttls) = self.parts();
         Kept {
-            wire: &self.wire,
-            ttls: &self.ttls,
-            cuts: self.cuts,
+            wire,
+            ttls,
+            cuts: Cuts {
+                question_end: self.question_end.into(),
+                additional_at: self.additional_at.into(),
+            },
             error: self.error.as_deref(),
             is_secure: self.is_secure,
         }
@@ -133,7 +155,7 @@ impl Entry {
 
     /// Its response code.
     pub(crate) fn rcode(&self) -> Rcode {
-        header_rcode(&self.wire)
+        header_rcode(self.parts().0)
     }
 
     /// Whether it was validated from a trust anchor down.
@@ -149,7 +171,7 @@ impl Entry {
     /// Whether its question, or any of its records, is about a name at or below one
     /// of `tops`.
     pub(crate) fn touches(&self, tops: &[Name]) -> bool {
-        let Some(response) = Response::parse(self.wire.to_vec()) else {
+        let Some(response) = Response::parse(self.parts().0.to_vec()) else {
             return false;
         };
         let (wire, layout) = (response.wire(), response.layout());
@@ -167,8 +189,9 @@ impl Entry {
     /// The message, its TTLs aged, to be made part of another answer.
     pub(crate) fn aged(&self, now: Instant) -> Vec<u8> {
         let age = self.age(now);
-        let mut wire = self.wire.to_vec();
-        age_ttls(&mut wire, &self.ttls, age);
+        let (wire, ttls) = self.parts();
+        let mut wire = wire.to_vec();
+        age_ttls(&mut wire, ttls, age);
         wire
     }
 
@@ -178,7 +201,13 @@ impl Entry {
             .error
             .as_ref()
             .map_or(0, |error| size_of::<ExtendedError>() + error.text.len());
-        size_of::<Self>() + self.wire.len() + self.ttls.len() * size_of::<u16>() + error
+        size_of::<Self>() + self.bytes.len() + error
+    }
+
+    /// The message, and where its TTLs are.
+    fn parts(&self) -> (&[u8], &[[u8; 2]]) {
+        let (wire, ttls) = self.bytes.split_at(self.wire_len.into());
+        (wire, ttls.as_chunks().0)
     }
 }
 
@@ -307,7 +336,7 @@ pub(crate) mod tests {
             message.set_edns(Edns::new());
         });
         assert!(Message::from_vec(&entry.aged(now)).unwrap().edns.is_none());
-        assert_eq!(entry.ttls.len(), 1);
+        assert_eq!(entry.kept().ttls.len(), 1);
     }
 
     #[test]

@@ -11,20 +11,22 @@
 //! Most names are asked for once: they pass through the small queue and cannot
 //! push out the ones that matter. A hit only raises a counter; nothing moves.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use papaya::HashMap;
 
 use crate::cache::entry::Entry;
 
-/// One shard of the cache. Pure: the time is an argument.
+/// One shard of the cache. Who looks up takes no lock; who inserts takes the one on
+/// the order in which answers go. The time is an argument.
 #[derive(Debug)]
 pub(super) struct Store {
     items: HashMap<Arc<[u8]>, Item>,
-    small: Queue,
-    main: Queue,
-    ghost: Ghost,
+    order: Mutex<Order>,
     capacity: usize,
 }
 
@@ -32,10 +34,18 @@ pub(super) struct Store {
 struct Item {
     entry: Arc<Entry>,
     /// Bytes, the key and the bookkeeping included.
-    cost: usize,
+    cost: u32,
     /// How often it was asked for since it was last looked at, up to [`MAX_HITS`].
-    hits: u8,
-    in_main: bool,
+    hits: AtomicU8,
+    in_main: AtomicBool,
+}
+
+/// Who goes next.
+#[derive(Debug, Default)]
+struct Order {
+    small: Queue,
+    main: Queue,
+    ghost: Ghost,
 }
 
 #[derive(Debug, Default)]
@@ -49,82 +59,85 @@ impl Store {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             items: HashMap::new(),
-            small: Queue::default(),
-            main: Queue::default(),
-            ghost: Ghost::default(),
+            order: Mutex::default(),
             capacity,
         }
     }
 
-    /// What is kept under `key`, fresh or not.
-    pub(super) fn get(&mut self, key: &[u8]) -> Option<Arc<Entry>> {
-        let item = self.items.get_mut(key)?;
-        item.hits = (item.hits + 1).min(MAX_HITS);
-        Some(Arc::clone(&item.entry))
+    /// Shows `look` what is kept under `key`, fresh or not.
+    pub(super) fn get<T>(&self, key: &[u8], look: impl FnOnce(&Arc<Entry>) -> T) -> Option<T> {
+        let items = self.items.pin();
+        let item = items.get(key)?;
+        // Most answers that are asked for have been before: then nothing is written.
+        // What two threads add at once may count as one.
+        let hits = item.hits.load(Ordering::Relaxed);
+        if hits < MAX_HITS {
+            item.hits.store(hits + 1, Ordering::Relaxed);
+        }
+        Some(look(&item.entry))
     }
 
     /// Keeps `entry` under `key` in place of what was there, and gives the number
     /// of other answers that had to go.
-    pub(super) fn insert(&mut self, key: &[u8], entry: Arc<Entry>, now: Instant) -> u64 {
+    pub(super) fn insert(&self, key: &[u8], entry: Arc<Entry>, now: Instant) -> u64 {
         let cost = entry.bytes() + 2 * key.len() + OVERHEAD;
         if cost > self.capacity / 8 {
             return 0;
         }
-        if let Some(item) = self.items.get_mut(key) {
-            let queue = if item.in_main {
-                &mut self.main
-            } else {
-                &mut self.small
-            };
-            queue.bytes = queue.bytes - item.cost + cost;
-            item.cost = cost;
-            item.entry = entry;
-        } else {
-            let key: Arc<[u8]> = key.into();
-            let in_main = self.ghost.take(&key);
-            let queue = if in_main {
-                &mut self.main
-            } else {
-                &mut self.small
-            };
-            queue.keys.push_back(Arc::clone(&key));
-            queue.bytes += cost;
-            let item = Item {
-                entry,
-                cost,
-                hits: 0,
-                in_main,
-            };
-            self.items.insert(key, item);
-        }
-        self.make_room(now)
+        let mut order = self.order();
+        let items = self.items.pin();
+        let before = items.get_key_value(key);
+        let (key, hits, in_main) = match before {
+            Some((key, item)) => {
+                let in_main = item.in_main.load(Ordering::Relaxed);
+                order.queue(in_main).bytes -= item.cost as usize;
+                (Arc::clone(key), item.hits.load(Ordering::Relaxed), in_main)
+            }
+            None => {
+                let key: Arc<[u8]> = key.into();
+                let in_main = order.ghost.take(&key);
+                order.queue(in_main).keys.push_back(Arc::clone(&key));
+                (key, 0, in_main)
+            }
+        };
+        order.queue(in_main).bytes += cost;
+        let item = Item {
+            entry,
+            cost: u32::try_from(cost).unwrap_or(u32::MAX),
+            hits: hits.into(),
+            in_main: in_main.into(),
+        };
+        items.insert(key, item);
+        self.make_room(&mut order, now)
     }
 
-    /// Everything that is kept.
-    pub(super) fn all(&self) -> Vec<(Arc<[u8]>, Arc<Entry>)> {
-        let items = self.items.iter();
-        items
-            .map(|(key, item)| (Arc::clone(key), Arc::clone(&item.entry)))
+    /// Every key for which `wanted` says so of what is kept under it.
+    pub(super) fn keys(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Arc<[u8]>> {
+        let items = self.items.pin();
+        let all = items.iter();
+        all.filter(|(_, item)| wanted(&item.entry))
+            .map(|(key, _)| Arc::clone(key))
             .collect()
     }
 
-    /// Keeps only what is under a key that `stays`.
-    pub(super) fn retain(&mut self, stays: impl Fn(&[u8]) -> bool) {
-        for queue in [&mut self.small, &mut self.main] {
-            queue.keys.retain(|key| stays(key));
-        }
-        self.items.retain(|key, item| {
-            let stays = stays(key);
-            if !stays {
-                let queue = if item.in_main {
-                    &mut self.main
-                } else {
-                    &mut self.small
-                };
-                queue.bytes -= item.cost;
+    /// Forgets what is under these keys; gives their number.
+    pub(super) fn remove(&self, keys: &HashSet<Arc<[u8]>>) -> usize {
+        let mut order = self.order();
+        let items = self.items.pin();
+        let mut gone = 0;
+        for key in keys {
+            if let Some(item) = items.remove(key) {
+                gone += 1;
+                order.queue(item.in_main.load(Ordering::Relaxed)).bytes -= item.cost as usize;
             }
-            stays
-        });
+        }
+        if gone > 0 {
+            let Order { small, main, .. } = &mut *order;
+            for queue in [small, main] {
+                queue.keys.retain(|key| !keys.contains(key));
+            }
+        }
+        gone
     }
 
     /// Answers kept.
@@ -133,18 +146,23 @@ impl Store {
     }
 
     /// Bytes that they take.
-    pub(super) const fn bytes(&self) -> usize {
-        self.small.bytes + self.main.bytes
+    pub(super) fn bytes(&self) -> usize {
+        self.order().bytes()
     }
 
-    fn make_room(&mut self, now: Instant) -> u64 {
+    fn order(&self) -> MutexGuard<'_, Order> {
+        // A panic of another thread leaves at worst one answer unaccounted.
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make_room(&self, order: &mut Order, now: Instant) -> u64 {
         let mut evicted = 0;
-        while self.bytes() > self.capacity {
-            let from_small = self.small.bytes > self.capacity / SMALL_SHARE;
-            let gone = if from_small || self.main.keys.is_empty() {
-                self.look_at_oldest_of_small(now)
+        while order.bytes() > self.capacity {
+            let from_small = order.small.bytes > self.capacity / SMALL_SHARE;
+            let gone = if from_small || order.main.keys.is_empty() {
+                self.look_at_oldest_of_small(order, now)
             } else {
-                self.look_at_oldest_of_main(now)
+                self.look_at_oldest_of_main(order, now)
             };
             evicted += u64::from(gone);
         }
@@ -152,46 +170,64 @@ impl Store {
     }
 
     /// Moves the oldest of the small queue on, or out. True when it is out.
-    fn look_at_oldest_of_small(&mut self, now: Instant) -> bool {
-        let Some(key) = self.small.keys.pop_front() else {
+    fn look_at_oldest_of_small(&self, order: &mut Order, now: Instant) -> bool {
+        let items = self.items.pin();
+        let Some(key) = order.small.keys.pop_front() else {
             return false;
         };
-        let Some(item) = self.items.get_mut(&key) else {
+        let Some(item) = items.get(&key) else {
             return false;
         };
-        self.small.bytes -= item.cost;
+        let cost = item.cost as usize;
+        order.small.bytes -= cost;
         let fresh = item.entry.is_fresh(now);
-        if fresh && item.hits > 0 {
-            item.hits = 0;
-            item.in_main = true;
-            self.main.bytes += item.cost;
-            self.main.keys.push_back(key);
+        if fresh && item.hits.load(Ordering::Relaxed) > 0 {
+            item.hits.store(0, Ordering::Relaxed);
+            item.in_main.store(true, Ordering::Relaxed);
+            order.main.bytes += cost;
+            order.main.keys.push_back(key);
             return false;
         }
-        self.items.remove(&key);
+        items.remove(&key);
         if fresh {
-            self.ghost.remember(&key, self.items.len());
+            order.ghost.remember(&key, items.len());
         }
         true
     }
 
     /// Gives the oldest of the main queue another round for each time it was
     /// asked for, or drops it. True when it is out.
-    fn look_at_oldest_of_main(&mut self, now: Instant) -> bool {
-        let Some(key) = self.main.keys.pop_front() else {
+    fn look_at_oldest_of_main(&self, order: &mut Order, now: Instant) -> bool {
+        let items = self.items.pin();
+        let Some(key) = order.main.keys.pop_front() else {
             return false;
         };
-        let Some(item) = self.items.get_mut(&key) else {
+        let Some(item) = items.get(&key) else {
             return false;
         };
-        if item.hits > 0 && item.entry.is_fresh(now) {
-            item.hits -= 1;
-            self.main.keys.push_back(key);
+        let hits = item.hits.load(Ordering::Relaxed);
+        if hits > 0 && item.entry.is_fresh(now) {
+            item.hits.store(hits - 1, Ordering::Relaxed);
+            order.main.keys.push_back(key);
             return false;
         }
-        self.main.bytes -= item.cost;
-        self.items.remove(&key);
+        order.main.bytes -= item.cost as usize;
+        items.remove(&key);
         true
+    }
+}
+
+impl Order {
+    fn queue(&mut self, is_main: bool) -> &mut Queue {
+        if is_main {
+            &mut self.main
+        } else {
+            &mut self.small
+        }
+    }
+
+    const fn bytes(&self) -> usize {
+        self.small.bytes + self.main.bytes
     }
 }
 
@@ -260,20 +296,20 @@ mod tests {
             }
         }
 
-        fn insert(&mut self, number: u16, seconds: u64) {
+        fn insert(&self, number: u16, seconds: u64) {
             let key = key(number);
             let entry = failure(&key, Rcode::SERVFAIL, seconds, self.now);
             self.store.insert(key.as_bytes(), entry, self.now);
         }
 
-        fn has(&mut self, number: u16) -> bool {
-            self.store.get(key(number).as_bytes()).is_some()
+        fn has(&self, number: u16) -> bool {
+            self.store.get(key(number).as_bytes(), |_| ()).is_some()
         }
     }
 
     #[test]
     fn passers_by_do_not_push_out_what_is_asked_for_again() {
-        let mut fixture = Fixture::new();
+        let fixture = Fixture::new();
         for number in 0..20 {
             fixture.insert(number, 60);
             assert!(fixture.has(number));
@@ -287,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_is_no_passer_by() {
-        let mut fixture = Fixture::new();
+        let fixture = Fixture::new();
         let mut number = 0;
         while fixture.store.len() == usize::from(number) {
             fixture.insert(number, 60);
@@ -295,7 +331,9 @@ mod tests {
         }
         let gone = (0..number).find(|number| !fixture.has(*number)).unwrap();
         fixture.insert(gone, 60);
-        assert!(fixture.store.items[key(gone).as_bytes()].in_main);
+        let items = fixture.store.items.pin();
+        let item = items.get(key(gone).as_bytes()).unwrap();
+        assert!(item.in_main.load(Ordering::Relaxed));
     }
 
     #[test]
@@ -313,7 +351,7 @@ mod tests {
     #[test]
     fn an_answer_too_large_for_the_store_is_not_kept() {
         let key = key(1);
-        let mut store = Store::new(1_000);
+        let store = Store::new(1_000);
         let now = Instant::now();
         store.insert(key.as_bytes(), failure(&key, Rcode::SERVFAIL, 1, now), now);
         assert_eq!(store.len(), 0);
@@ -334,16 +372,19 @@ mod tests {
                     fixture.now += Duration::from_millis(10);
                 }
             }
-            if kept < 128 {
-                fixture.store.retain(|key| key[1] != kept);
-            }
             let store = &fixture.store;
-            prop_assert!(store.bytes() <= store.capacity);
-            let cost = |main| store.items.values().filter(|item| item.in_main == main).map(|item| item.cost).sum::<usize>();
-            prop_assert_eq!(store.small.bytes, cost(false));
-            prop_assert_eq!(store.main.bytes, cost(true));
-            prop_assert_eq!(store.small.keys.len() + store.main.keys.len(), store.items.len());
-            prop_assert!(store.ghost.order.len() <= store.items.len().max(1) + 400);
+            if kept < 128 {
+                let gone = store.keys(|_| true).into_iter().filter(|key| key[1] == kept).collect();
+                store.remove(&gone);
+            }
+            let order = store.order();
+            let items = store.items.pin();
+            prop_assert!(order.bytes() <= store.capacity);
+            let cost = |main| items.values().filter(|item| item.in_main.load(Ordering::Relaxed) == main).map(|item| item.cost as usize).sum::<usize>();
+            prop_assert_eq!(order.small.bytes, cost(false));
+            prop_assert_eq!(order.main.bytes, cost(true));
+            prop_assert_eq!(order.small.keys.len() + order.main.keys.len(), items.len());
+            prop_assert!(order.ghost.order.len() <= items.len().max(1) + 400);
         }
     }
 }

@@ -21,8 +21,8 @@ pub(crate) struct Kept<'a> {
     /// The message without OPT; the name in its question is as long as the one
     /// in the query.
     pub(crate) wire: &'a [u8],
-    /// Where its TTLs are.
-    pub(crate) ttls: &'a [u16],
+    /// Where its TTLs are: a `u16` each, as this machine writes it.
+    pub(crate) ttls: &'a [[u8; 2]],
     /// Where it may be cut.
     pub(crate) cuts: Cuts,
     /// Said to clients that speak EDNS.
@@ -67,9 +67,9 @@ pub(crate) fn answer(
 }
 
 /// Takes `age` seconds off the TTLs at these places, down to zero.
-pub(crate) fn age_ttls(message: &mut [u8], ttls: &[u16], age: u32) {
+pub(crate) fn age_ttls(message: &mut [u8], ttls: &[[u8; 2]], age: u32) {
     for at in ttls {
-        let at = usize::from(*at);
+        let at = usize::from(u16::from_ne_bytes(*at));
         let ttl = u32_at(message, at).unwrap_or(0);
         put_u32(message, at, ttl.saturating_sub(age));
     }
@@ -156,7 +156,9 @@ mod tests {
         let layout = Layout::of(&wire).unwrap();
         let kept = Kept {
             wire: &wire,
-            ttls: &[u16::try_from(layout.records[0].ttl_at).unwrap()],
+            ttls: &[u16::try_from(layout.records[0].ttl_at)
+                .unwrap()
+                .to_ne_bytes()],
             cuts: Cuts {
                 question_end: layout.question_end,
                 additional_at: wire.len(),
