@@ -29,6 +29,7 @@ use crate::check;
 use crate::cli::Folders;
 use crate::config::{Config, Mode, Zone};
 use crate::control_socket;
+use crate::control_socket::server::Commanded;
 use crate::listen::{self, Sockets};
 use crate::metrics::{self, CacheMetrics, Metrics};
 use crate::query;
@@ -74,7 +75,11 @@ pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failur
         let mut beside = JoinSet::new();
         let (orders, inbox) = Orders::new();
         beside.spawn(keeper.run(inbox));
-        be_commanded(&folders.run_dir, orders.clone(), &mut beside);
+        let commanded = Commanded {
+            orders: orders.clone(),
+            cache: Arc::clone(&cache),
+        };
+        be_commanded(&folders.run_dir, commanded, &mut beside);
         let shutdown = Shutdown::install()
             .context("cannot listen for signals")
             .map_err(Failure::failed)?;
@@ -200,10 +205,10 @@ pub(crate) fn check(config: &Config) -> Result<ExitCode, Failure> {
 
 /// Serves the control socket. Without one nobody can command this process, which
 /// serves its clients all the same.
-fn be_commanded(run_dir: &Path, orders: Orders, tasks: &mut JoinSet<()>) {
+fn be_commanded(run_dir: &Path, commanded: Commanded, tasks: &mut JoinSet<()>) {
     match control_socket::server::bind(run_dir) {
         Ok(listener) => {
-            tasks.spawn(control_socket::server::serve(listener, orders));
+            tasks.spawn(control_socket::server::serve(listener, commanded));
         }
         Err(error) => warn!(
             run_dir = %run_dir.display(),

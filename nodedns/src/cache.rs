@@ -19,12 +19,14 @@ use key::Key;
 use store::Store;
 
 use crate::wire::name::Name;
+use crate::wire::order::{compare, is_within};
 
 /// Shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Cache {
     shards: Box<[Store]>,
     hasher: RandomState,
+    capacity: usize,
     evicted: AtomicU64,
 }
 
@@ -47,6 +49,7 @@ impl Cache {
         Self {
             shards: (0..count).map(|_| Store::new(bytes / count)).collect(),
             hasher: RandomState::new(),
+            capacity: bytes,
             evicted: AtomicU64::new(0),
         }
     }
@@ -90,6 +93,30 @@ impl Cache {
             shard.remove(&touched.into_iter().collect())
         };
         self.shards.iter().map(touched).sum()
+    }
+
+    /// What may be used at `now` of names at or below `top`, by name.
+    pub(crate) fn list(&self, top: &Name, now: Instant) -> Vec<(Key, Arc<Entry>)> {
+        let is_wanted = |key: &[u8]| {
+            let name = key.len().checked_sub(key::TAIL).map(|end| &key[..end]);
+            name.is_some_and(|name| is_within(name, top.as_wire()))
+        };
+        let mut found: Vec<(Key, Arc<Entry>)> = self
+            .shards
+            .iter()
+            .flat_map(|shard| shard.entries(is_wanted))
+            .filter(|(_, entry)| entry.is_fresh(now))
+            .filter_map(|(key, entry)| Some((Key::from_bytes(&key)?, entry)))
+            .collect();
+        found.sort_by(|(one, _), (other, _)| {
+            compare(one.name(), other.name()).then_with(|| one.as_bytes().cmp(other.as_bytes()))
+        });
+        found
+    }
+
+    /// Bytes that it may have.
+    pub(crate) const fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// How full it is.

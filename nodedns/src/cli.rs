@@ -66,6 +66,25 @@ pub(crate) enum Command {
         )]
         output: Form,
     },
+    /// What the running nodedns keeps: how much, what, and to have it forgotten.
+    ///
+    /// Exit code 0: done; 1: nodedns does not run, or refuses; 2: the command line is
+    /// wrong.
+    #[command(after_help = CACHE_EXAMPLES)]
+    Cache {
+        #[command(subcommand)]
+        what: Cache,
+        /// How to print what came of it.
+        #[arg(
+            short = 'o',
+            long = "output",
+            value_name = "FORM",
+            value_enum,
+            default_value_t,
+            global = true
+        )]
+        output: Form,
+    },
     /// Names that the running nodedns does not validate for a while (RFC 7646).
     ///
     /// For a zone whose owner broke its signatures: its names resolve, unvalidated,
@@ -89,6 +108,26 @@ pub(crate) enum Command {
     Completions {
         /// The shell.
         shell: Shell,
+    },
+}
+
+/// What to do with the cache.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// Say how full it is.
+    Stats,
+    /// Forget the answers for a name and all names below it, and those whose aliases
+    /// lead there.
+    Flush {
+        /// The name, as in `example.com`; `.` for everything.
+        #[arg(value_parser = Name::from_text)]
+        name: Name,
+    },
+    /// Show the answers for a name and all names below it that may still be used.
+    Dump {
+        /// The name.
+        #[arg(default_value = ".", value_parser = Name::from_text)]
+        name: Name,
     },
 }
 
@@ -221,6 +260,13 @@ Examples:
   nodedns query www.example.com AAAA --trace    why is it slow, insecure, bogus?
   nodedns query example.com MX -o json | jq .verdict";
 
+const CACHE_EXAMPLES: &str = "\
+Examples:
+
+  nodedns cache stats
+  nodedns cache dump example.com -o json
+  nodedns cache flush www.example.com    its owner has mended it, and it is wanted now";
+
 const EXAMPLES: &str = "\
 The least configuration, with CoreDNS behind 10.96.0.10:
 
@@ -233,6 +279,7 @@ Examples:
   nodedns check --config nodedns.yml    is it right, and does everybody answer?
   nodedns --config nodedns.yml          serve, until SIGTERM
   nodedns query www.example.com --trace how is a name resolved, and why so?
+  nodedns cache flush example.com       ask for its names anew
   nodedns negative-anchor add broken.example --for 1d --reason \"ticket 4711\"
   dig @127.0.0.1 kubernetes.default.svc.cluster.local
   curl http://127.0.0.1:9253/metrics    what it does";

@@ -2,13 +2,14 @@
 //! `control.sock` in the run directory, for its own user alone.
 //!
 //! ```text
-//! nodedns negative-anchor …  ──►  client  ── one line of JSON ──►  server ──► who can do it
-//!                                         ◄── one line of JSON ──
+//! nodedns cache …            ──►  client  ── one line of JSON ──►  server ──► who can do it
+//! nodedns negative-anchor …               ◄── one line of JSON ──
 //! ```
 //!
 //! [`protocol`] has the lines and their bounds. One request a connection: whoever
 //! has more to say connects again.
 
+mod cache;
 pub(crate) mod client;
 pub(crate) mod protocol;
 pub(crate) mod server;
@@ -28,8 +29,10 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
+    use crate::cache::Cache;
     use crate::trust::Orders;
     use protocol::{MAX_REQUEST, Reply, Request};
+    use server::Commanded;
 
     /// A server whose orders nobody carries out.
     fn serve(folder: &Path) -> impl Drop {
@@ -50,7 +53,8 @@ mod tests {
         let listener = server::bind(folder).unwrap();
         drop(guard);
         let (orders, _) = Orders::new();
-        runtime.spawn(server::serve(listener, orders));
+        let cache = Cache::new(1 << 20).into();
+        runtime.spawn(server::serve(listener, Commanded { orders, cache }));
         Running(Some(runtime))
     }
 

@@ -40,6 +40,7 @@
 )]
 
 mod app;
+mod cache_command;
 mod check;
 mod cli;
 mod negative_anchor;
@@ -100,6 +101,10 @@ pub fn run(
     if let Some(Command::Completions { shell }) = cli.command {
         clap_complete::generate(shell, &mut Cli::command(), "nodedns", &mut io::stdout());
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(Command::Cache { what, output }) = &cli.command {
+        let out = &mut io::stdout().lock();
+        return cache_command::run(&cli.folders.run_dir, what, *output, out);
     }
     if let Some(Command::NegativeAnchor { what, output }) = &cli.command {
         return negative_anchor::run(

@@ -11,7 +11,7 @@ use daemon::exit::Failure;
 use jiff::Timestamp;
 
 use crate::cli::{Form, NegativeAnchor};
-use crate::control_socket::client;
+use crate::control_socket::client::{self, CallError};
 use crate::control_socket::protocol::{NegativeAnchorsReply, Reply, Request};
 
 /// Has the nodedns that runs do it, and prints what there is then.
@@ -48,6 +48,7 @@ pub(crate) fn run(
             print(out, &reply, form, Timestamp::now()).map_err(Failure::failed)?;
             Ok(ExitCode::SUCCESS)
         }
+        _ => Err(Failure::failed(CallError::Unexpected)),
     }
 }
 

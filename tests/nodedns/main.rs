@@ -2,6 +2,7 @@
 //! BIND; and against servers of our own where misbehaviour is the subject.
 
 mod answers;
+mod cache;
 mod clock;
 mod cluster;
 mod encrypted;

@@ -130,7 +130,13 @@ impl Entry {
 
     /// Whether it may be used at `now`.
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.stored) < Duration::from_millis(self.lifetime.into())
+        !self.left(now).is_zero()
+    }
+
+    /// For how long it may still be used.
+    pub(crate) fn left(&self, now: Instant) -> Duration {
+        Duration::from_millis(self.lifetime.into())
+            .saturating_sub(now.saturating_duration_since(self.stored))
     }
 
     /// Whole seconds since it was stored.

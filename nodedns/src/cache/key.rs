@@ -58,6 +58,17 @@ impl Key {
         Self::new(self.name(), self.rtype(), true, true)
     }
 
+    /// The key with these bytes; `None` when there is none.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let name = bytes.len().checked_sub(TAIL)?;
+        let mut all = [0; MAX_LEN + TAIL];
+        all.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        (name > 0).then_some(Self {
+            bytes: all,
+            length: bytes.len(),
+        })
+    }
+
     /// All of it, to compare and to hash.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
@@ -117,7 +128,8 @@ impl fmt::Debug for Key {
     }
 }
 
-const TAIL: usize = 3;
+/// Bytes after the name.
+pub(super) const TAIL: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +141,15 @@ mod tests {
         let upper = Key::new(b"\x01A\0", 1, false, false);
         assert_eq!(upper, Key::new(b"\x01a\0", 1, false, false));
         assert_eq!(upper.to_string(), "a. A");
+    }
+
+    #[test]
+    fn bytes_are_read_back() {
+        let key = Key::new(b"\x01a\0", 28, true, false);
+        assert_eq!(Key::from_bytes(key.as_bytes()), Some(key));
+        for wrong in [&[0; 3][..], &[0; MAX_LEN + TAIL + 1]] {
+            assert_eq!(Key::from_bytes(wrong), None);
+        }
     }
 
     proptest! {

@@ -120,6 +120,15 @@ impl Store {
             .collect()
     }
 
+    /// Everything for whose key `wanted` says so, fresh or not.
+    pub(super) fn entries(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<(Arc<[u8]>, Arc<Entry>)> {
+        let items = self.items.pin();
+        let all = items.iter();
+        all.filter(|(key, _)| wanted(key))
+            .map(|(key, item)| (Arc::clone(key), Arc::clone(&item.entry)))
+            .collect()
+    }
+
     /// Forgets what is under these keys; gives their number.
     pub(super) fn remove(&self, keys: &HashSet<Arc<[u8]>>) -> usize {
         let mut order = self.order();

@@ -17,6 +17,9 @@ pub(crate) enum CallError {
     /// Somebody else's.
     #[error("may not connect to {}: only the user of the nodedns that runs, or root, commands it", .0.display())]
     Forbidden(PathBuf),
+    /// It answered, but not this.
+    #[error("the nodedns that runs answered another question; is it of another version?")]
+    Unexpected,
     /// It broke off.
     #[error("no reply from {}: {source}; the log of the nodedns that runs may say why", path.display())]
     NoReply { path: PathBuf, source: io::Error },

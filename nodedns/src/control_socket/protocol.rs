@@ -19,6 +19,12 @@ pub(crate) enum Request {
     RemoveNegativeAnchor { name: String },
     /// Show where nothing is validated.
     NegativeAnchors {},
+    /// Say how full the cache is.
+    CacheStats {},
+    /// Forget all answers that have to do with names at and below `name`.
+    CacheFlush { name: String },
+    /// Show what is kept of names at and below `name`.
+    CacheDump { name: String },
 }
 
 /// What came of it.
@@ -29,6 +35,65 @@ pub(crate) enum Reply {
     Error(String),
     /// The negative anchors as they are now.
     NegativeAnchors(NegativeAnchorsReply),
+    /// How full the cache is.
+    CacheStats(CacheStats),
+    /// What is not kept any more.
+    CacheFlushed(CacheFlushed),
+    /// What is kept.
+    CacheDump(CacheDump),
+}
+
+/// How full the cache is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CacheStats {
+    pub(crate) answers: usize,
+    pub(crate) bytes: usize,
+    /// Bytes that it may have.
+    pub(crate) capacity: usize,
+    /// Answers that had to go before their time, since the start.
+    pub(crate) evicted: u64,
+}
+
+/// What came of a flush.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CacheFlushed {
+    /// Answers forgotten.
+    pub(crate) answers: usize,
+}
+
+/// Some of what is kept, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CacheDump {
+    pub(crate) answers: Vec<KeptAnswer>,
+    /// How many more there are, for which a reply has no room.
+    pub(crate) more: usize,
+}
+
+/// One answer that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeptAnswer {
+    pub(crate) name: String,
+    /// The record type, as in `AAAA`.
+    #[serde(rename = "type")]
+    pub(crate) rtype: String,
+    /// Whether it is for those who ask for signatures (DO).
+    pub(crate) dnssec_ok: bool,
+    /// Whether it is for those who validate for themselves (CD).
+    pub(crate) checking_disabled: bool,
+    pub(crate) rcode: String,
+    /// Records in the answer section.
+    pub(crate) records: usize,
+    /// Whether it was validated from a trust anchor down.
+    pub(crate) secure: bool,
+    /// Seconds for which it may still be used.
+    pub(crate) seconds_left: u64,
+    /// Why there is no answer, or what else is said with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
 }
 
 /// The negative anchors that were set by hand.
@@ -52,7 +117,7 @@ pub(crate) fn read_request(line: &[u8]) -> Result<Request, Reply> {
 
 /// Bytes of the longest request: a name of 255 bytes, each escaped, and a reason.
 pub(crate) const MAX_REQUEST: usize = 8 << 10;
-/// Bytes of the longest reply: all negative anchors that there can be.
+/// Bytes of the longest reply: all negative anchors that there can be, or as much of the cache.
 pub(crate) const MAX_REPLY: usize = 1 << 20;
 
 #[cfg(test)]
@@ -74,6 +139,13 @@ mod tests {
                 name: "a.example.".to_owned(),
             },
             Request::NegativeAnchors {},
+            Request::CacheStats {},
+            Request::CacheFlush {
+                name: "example.".to_owned(),
+            },
+            Request::CacheDump {
+                name: ".".to_owned(),
+            },
         ] {
             let line = serde_json::to_vec(&request).unwrap();
             assert_eq!(read_request(&line), Ok(request));

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -18,10 +18,11 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::anchors::stored::NegativeForm;
-use crate::control_socket::path;
+use crate::cache::Cache;
 use crate::control_socket::protocol::{
     MAX_REQUEST, NegativeAnchorsReply, Reply, Request, read_request,
 };
+use crate::control_socket::{cache, path};
 use crate::trust::{Order, Orders};
 use crate::wire::name::Name;
 
@@ -51,8 +52,15 @@ pub(crate) fn bind(run_dir: &Path) -> io::Result<UnixListener> {
     UnixListener::from_std(socket.into())
 }
 
+/// Who carries out what is wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Commanded {
+    pub(crate) orders: Orders,
+    pub(crate) cache: Arc<Cache>,
+}
+
 /// Serves until it is dropped.
-pub(crate) async fn serve(listener: UnixListener, orders: Orders) {
+pub(crate) async fn serve(listener: UnixListener, commanded: Commanded) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         // It is never closed.
@@ -61,9 +69,9 @@ pub(crate) async fn serve(listener: UnixListener, orders: Orders) {
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let orders = orders.clone();
+                let commanded = commanded.clone();
                 tokio::spawn(async move {
-                    match timeout(PATIENCE, exchange(stream, &orders)).await {
+                    match timeout(PATIENCE, exchange(stream, &commanded)).await {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => {
                             debug!(%error, "a connection to the control socket broke off")
@@ -81,7 +89,7 @@ pub(crate) async fn serve(listener: UnixListener, orders: Orders) {
     }
 }
 
-async fn exchange(stream: UnixStream, orders: &Orders) -> io::Result<()> {
+async fn exchange(stream: UnixStream, commanded: &Commanded) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
     (&mut stream)
@@ -93,7 +101,9 @@ async fn exchange(stream: UnixStream, orders: &Orders) -> io::Result<()> {
     }
     let reply = if line.last() == Some(&b'\n') {
         match read_request(&line) {
-            Ok(request) => carry_out(request, orders).await,
+            Ok(request) => carry_out(request, commanded)
+                .await
+                .unwrap_or_else(Reply::Error),
             Err(reply) => reply,
         }
     } else {
@@ -108,33 +118,52 @@ async fn exchange(stream: UnixStream, orders: &Orders) -> io::Result<()> {
     stream.shutdown().await
 }
 
-async fn carry_out(request: Request, orders: &Orders) -> Reply {
+async fn carry_out(request: Request, commanded: &Commanded) -> Result<Reply, String> {
+    let named = |name: &str| Name::from_text(name).map_err(|error| error.to_string());
     let order = match request {
         Request::AddNegativeAnchor {
             name,
             seconds,
             reason,
-        } => Name::from_text(&name).map(|name| Order::Add {
-            name,
+        } => Order::Add {
+            name: named(&name)?,
             lifetime: Duration::from_secs(seconds),
             reason,
-        }),
-        Request::RemoveNegativeAnchor { name } => {
-            Name::from_text(&name).map(|name| Order::Remove { name })
+        },
+        Request::RemoveNegativeAnchor { name } => Order::Remove {
+            name: named(&name)?,
+        },
+        Request::NegativeAnchors {} => Order::List,
+        Request::CacheStats {} => return Ok(cache::stats(&commanded.cache)),
+        Request::CacheFlush { name } => {
+            let name = named(&name)?;
+            return aside(commanded, move |cache| cache::flush(cache, name)).await;
         }
-        Request::NegativeAnchors {} => Ok(Order::List),
+        Request::CacheDump { name } => {
+            let name = named(&name)?;
+            return aside(commanded, move |cache| {
+                cache::dump(cache, &name, Instant::now())
+            })
+            .await;
+        }
     };
-    let done = match order {
-        Ok(order) => orders.give(order).await,
-        Err(error) => Err(error.to_string()),
-    };
-    match done {
-        Ok(done) => Reply::NegativeAnchors(NegativeAnchorsReply {
-            anchors: done.anchors.iter().map(NegativeForm::of).collect(),
-            warning: done.warning,
-        }),
-        Err(error) => Reply::Error(error),
-    }
+    let done = commanded.orders.give(order).await?;
+    Ok(Reply::NegativeAnchors(NegativeAnchorsReply {
+        anchors: done.anchors.iter().map(NegativeForm::of).collect(),
+        warning: done.warning,
+    }))
+}
+
+/// Does what looks at the whole cache on a thread of its own: signals and trust
+/// anchors are not to wait for it.
+async fn aside(
+    commanded: &Commanded,
+    work: impl FnOnce(&Cache) -> Reply + Send + 'static,
+) -> Result<Reply, String> {
+    let cache = Arc::clone(&commanded.cache);
+    tokio::task::spawn_blocking(move || work(&cache))
+        .await
+        .map_err(|panic| format!("looking at the cache panicked: please report this: {panic}"))
 }
 
 /// Commands come from people.
