@@ -29,6 +29,13 @@ impl Vanished {
         self.0.get(&[ours, theirs].map(bare)).copied()
     }
 
+    /// These are, and have been silent for long.
+    #[cfg(test)]
+    pub(crate) fn of(sockets: impl IntoIterator<Item = [SocketAddr; 2]>) -> Self {
+        let silence = at_least(MANY);
+        Self(sockets.into_iter().map(|ends| (ends, silence)).collect())
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -15,6 +15,7 @@ use crate::{
     config::{Balance, Health, Listener, address::Address, listen::ListenAddress},
     decide::{Core, ListenerId},
     published::Published,
+    vanished::Vanished,
     worker::{Shared, alone::Alone, slots::Slots},
 };
 
@@ -108,6 +109,50 @@ fn a_fault_ends_the_connections_that_meet_it_and_the_worker_serves_on() {
     assert_eq!(reason, CloseReason::Finished(Side::Client));
     assert_eq!(read_to_end(&client), b"answer");
     server.join().unwrap();
+}
+
+#[test]
+fn of_any_number_of_connections_those_whose_clients_have_vanished_are_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut case = Case::new(&[listener.local_addr().unwrap().into()]);
+    // More than are looked at in two turns of the loop.
+    case.shared.slots = Slots::new(150);
+    let mut worker = Alone::new(&case.shared, ID, &case.listener);
+    let server = thread::spawn(move || {
+        let serve = |_| {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"!").unwrap();
+            stream
+        };
+        (0..150).map(serve).collect::<Vec<_>>()
+    });
+    let client = |_| {
+        let client = connect(worker.address);
+        // So that the queue of the listener is never full.
+        worker.turn();
+        client
+    };
+    let clients: Vec<_> = (0..150).map(client).collect();
+    // They are served once they have heard something.
+    for client in &clients {
+        client.set_nonblocking(true).unwrap();
+        while client.peek(&mut [0]).is_err() {
+            worker.turn();
+        }
+    }
+    let (vanished, live) = clients.split_at(140);
+    let ends = |client: &TcpStream| [client.peer_addr().unwrap(), client.local_addr().unwrap()];
+    worker.bury(Vanished::of(vanished.iter().map(ends)));
+    worker.until_alive(live.len(), LIMIT);
+    for mut client in vanished {
+        let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+    for mut client in live {
+        let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+    drop(server.join().unwrap());
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -9,7 +9,9 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{Command, Shared, event_loop::EventLoop};
-use crate::{close::CloseReason, config::Listener, decide::ListenerId, published::Bell};
+use crate::{
+    close::CloseReason, config::Listener, decide::ListenerId, published::Bell, vanished::Vanished,
+};
 
 /// The worker, with one listener.
 pub(crate) struct Alone {
@@ -54,8 +56,7 @@ impl Alone {
         let deadline = Instant::now() + limit;
         loop {
             assert!(Instant::now() < deadline, "the connection does not end");
-            let soon = Instant::now() + Duration::from_millis(20);
-            self.event_loop.turn(soon).unwrap();
+            self.turn();
             if let Some(reason) = self.event_loop.last_end() {
                 return reason;
             }
@@ -68,9 +69,19 @@ impl Alone {
         let deadline = Instant::now() + limit;
         while self.event_loop.alive() != count {
             assert!(Instant::now() < deadline, "{}", self.event_loop.alive());
-            let soon = Instant::now() + Duration::from_millis(20);
-            self.event_loop.turn(soon).unwrap();
+            self.turn();
         }
+    }
+
+    /// Turns the loop once.
+    pub(crate) fn turn(&mut self) {
+        let soon = Instant::now() + Duration::from_millis(20);
+        self.event_loop.turn(soon).unwrap();
+    }
+
+    /// These peers have vanished.
+    pub(crate) fn bury(&self, vanished: Vanished) {
+        self.tell(Command::Bury(Arc::new(vanished)));
     }
 
     /// Every connection that lives meets a fault in rivers.
