@@ -10,9 +10,10 @@ use crate::client::{RequestError, Server};
 use crate::desired::Note;
 use crate::object::Key;
 use crate::plan::{Action, Left, Operation};
-use crate::store::Store;
+use crate::wish::Wish;
 
 mod certificate;
+mod encryption;
 mod node;
 mod objects;
 mod removal;
@@ -101,7 +102,7 @@ impl fmt::Display for End {
 /// Carries out one operation, unless one that it depends on is bad in `before`.
 pub(crate) async fn apply(
     server: &Server,
-    store: &Store,
+    wish: &Wish,
     operation: Operation,
     before: &Report,
 ) -> Outcome {
@@ -114,7 +115,7 @@ pub(crate) async fn apply(
     let mut warnings = Vec::new();
     let end = match failed {
         Some(failed) => End::Skipped(failed),
-        None => carry_out(server, store, operation, &mut warnings)
+        None => carry_out(server, wish, operation, &mut warnings)
             .await
             .unwrap_or_else(|error| End::Failed(error.to_string())),
     };
@@ -123,7 +124,7 @@ pub(crate) async fn apply(
 
 async fn carry_out(
     server: &Server,
-    store: &Store,
+    wish: &Wish,
     operation: Operation,
     warnings: &mut Vec<String>,
 ) -> Result<End, RequestError> {
@@ -148,9 +149,17 @@ async fn carry_out(
             names,
             exists,
         } => {
-            certificate::issue(store, &key, &mut content, &names).await?;
+            certificate::issue(&wish.store, &key, &mut content, &names).await?;
             *warnings = objects::apply(server, &key, &plural, &content, &depends_on).await?;
             Ok(if exists { End::Updated } else { End::Created })
+        }
+        Action::Deliver { host, exists } => {
+            encryption::deliver(wish, host).await?;
+            Ok(if exists { End::Updated } else { End::Created })
+        }
+        Action::RewriteSecrets => {
+            encryption::rewrite(server, wish).await?;
+            Ok(End::Updated)
         }
         Action::PatchNode(patch) => node::patch(server, &key.name, patch).await,
         Action::RemoveNode { uid, drain } => removal::remove(server, &key, &uid, drain).await,

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::demo::PartArgs;
+use crate::encryption::Provider;
 
 /// Makes a cluster as its cluster.yml says.
 #[derive(Debug, Parser)]
@@ -49,6 +50,11 @@ pub(crate) struct Flags {
     /// The AppRole for Vault: CKE's JSON file, with role-id, secret-id and ca-cert
     #[arg(long, global = true, value_name = "FILE", requires = "store")]
     pub(crate) vault_config: Option<PathBuf>,
+
+    /// Where files for the control plane's hosts are put: DIR/ADDRESS stands for the `/` of a host.
+    /// With it the encryption of Secrets at rest is kept, once `encryption-key rotate` began it
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) hosts: Option<PathBuf>,
 
     /// CA of etcd: its members are then asked for their health (with --etcd-cert, --etcd-key)
     #[arg(long, global = true, value_name = "FILE", requires_all = ["etcd_cert", "etcd_key"])]
@@ -120,6 +126,10 @@ pub(crate) enum Command {
     /// Look at, or replace, the authority that vouches for admission webhooks
     #[command(subcommand)]
     Ca(Ca),
+
+    /// Look at, or replace, the key that encrypts Secrets at rest
+    #[command(subcommand)]
+    EncryptionKey(EncryptionKey),
 
     /// Edit the directory of resources, which is their only source; asks no server
     #[command(subcommand)]
@@ -236,6 +246,29 @@ pub(crate) enum Ca {
         /// trusted for as long after the last one was issued
         #[arg(long, value_name = "TIME", default_value = "1h", value_parser = daemon::duration::parse)]
         overlap: Duration,
+    },
+}
+
+/// What `encryption-key` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EncryptionKey {
+    /// Show which keys there are, and how far a rotation is; never a key itself
+    #[command(after_long_help = "Example:\n  control encryption-key show -o json")]
+    Show,
+
+    /// Begin to replace the key, or to encrypt at all; no Secret is unreadable meanwhile
+    ///
+    /// `control run --hosts DIR`, or `control sync --hosts DIR` again and again, does the rest: all
+    /// API servers learn to read with the new key, then to write with it, all Secrets are written
+    /// anew, and the old key goes last. What an API server has loaded is read from its metrics (1.34
+    /// or later); start it with --encryption-provider-config=/etc/kubernetes/apiserver/encryption.yml
+    /// and --encryption-provider-config-automatic-reload, or restart it at each step. A backup of etcd
+    /// can be read only with the keys of its time: keep a copy of the store with it.
+    #[command(after_long_help = "Example:\n  control encryption-key rotate --provider secretbox")]
+    Rotate {
+        /// Who encrypts with the new key
+        #[arg(long, default_value = "aescbc")]
+        provider: Provider,
     },
 }
 

@@ -22,8 +22,10 @@ use thiserror::Error;
 use crate::cluster::Cluster;
 use crate::output::printable;
 
+mod metrics;
 mod nodes;
 mod objects;
+mod secrets;
 
 pub(crate) use objects::encode;
 
@@ -64,6 +66,8 @@ pub(crate) struct RequestError {
     sentence: String,
     /// The object has changed since it was read.
     pub(crate) conflict: bool,
+    /// A list has changed too much since its first page; it must be begun anew.
+    pub(crate) expired: bool,
     /// What was asked for does not exist.
     pub(crate) missing: bool,
     /// The server asks to try again later: a disruption budget, or too much load.
@@ -76,6 +80,7 @@ impl RequestError {
         Self {
             sentence: printable(sentence),
             conflict: false,
+            expired: false,
             missing: false,
             later: false,
         }
@@ -168,6 +173,7 @@ impl Server {
         };
         RequestError {
             conflict: code == Some(409),
+            expired: code == Some(410),
             missing: code == Some(404),
             later: code == Some(429),
             ..RequestError::new(&format!("cannot {doing}: {why}"))

@@ -10,6 +10,7 @@ use daemon::exit::Failure;
 use crate::cli::{Cli, Command, Flags, Limits};
 use crate::client::Server;
 use crate::cluster::Cluster;
+use crate::hosts::Hosts;
 use crate::observe::EtcdClient;
 use crate::resources::Resources;
 use crate::store::Store;
@@ -18,6 +19,7 @@ use crate::wish::Wish;
 mod ca;
 mod completions;
 mod demo;
+mod encryption_key;
 mod init;
 mod node_config;
 mod plan;
@@ -36,6 +38,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(options) => run::run(flags, options),
         Command::Status(options) => status::run(&flags, &options),
         Command::Ca(command) => ca::run(&flags, &command),
+        Command::EncryptionKey(command) => encryption_key::run(&flags, &command),
         Command::Resource(command) => resource::run(&flags, command),
         Command::Init => init::run(&flags),
         Command::NodeConfig(options) => node_config::run(&flags, &options),
@@ -85,6 +88,7 @@ fn read_wish(flags: &Flags, limits: &Limits) -> Result<Wish, Failure> {
         limits: limits.into(),
         etcd: read_etcd(flags)?,
         store: open_store(flags)?,
+        hosts: flags.hosts.clone().map(Hosts::below),
     })
 }
 

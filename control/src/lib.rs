@@ -16,6 +16,9 @@
 //! `control run` (`keeper`) walks that line again and again while it holds the `lease`;
 //! `record` writes down what is done, before and after.
 //!
+//! Secrets come from the `store`; how certificates and keys are replaced while all goes on,
+//! [`pki`] and [`encryption`] decide, pure too.
+//!
 //! `control plan` is the same line and ends after the third step. `control demo` is
 //! a line of its own, in `demo`.
 
@@ -26,6 +29,7 @@ use daemon::exit::Failure;
 
 pub mod cluster;
 pub mod desired;
+pub mod encryption;
 pub mod kind;
 pub mod object;
 pub mod observed;
@@ -40,12 +44,14 @@ mod client;
 mod command;
 mod demo;
 mod event;
+mod hosts;
 mod json;
 mod keeper;
 mod lease;
 mod metrics;
 mod observe;
 mod output;
+mod private_file;
 mod record;
 mod status;
 mod store;

@@ -49,7 +49,7 @@ pub(crate) fn synced(report: &Report, took: Duration) {
     let held = report
         .left
         .iter()
-        .filter(|left| matches!(left.reason, Reason::Held { .. }));
+        .filter(|left| matches!(left.reason, Reason::Held { .. } | Reason::Waiting { .. }));
     let held = held.count();
     let conflicts = report.left.len() - held;
     for (reason, count) in [("held", held), ("conflict", conflicts)] {

@@ -2,8 +2,8 @@
 //!
 //! It costs a LIST of Nodes, in pages; a LIST of each kind of which more than a few
 //! objects are wanted, of a namespace where few have them; a GET for each other object;
-//! two requests of discovery where a kind is not Kubernetes' own; and the control plane's
-//! health. Nothing is written, and everything that is read has a bound.
+//! two requests of discovery where a kind is not Kubernetes' own; the control plane's health;
+//! and, while an encryption key is replaced, each API server's metrics. Nothing is written, and everything that is read has a bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,9 +22,11 @@ use crate::plan::{Plan, inventory};
 use crate::resources::Resources;
 use crate::wish::Wish;
 
+mod encryption;
 mod health;
 mod objects;
 
+pub(crate) use encryption::read as encryption;
 pub(crate) use health::EtcdClient;
 
 /// Reads what [`desired::desired`] and a plan need to know of the cluster.
@@ -34,11 +36,12 @@ pub(crate) async fn observe(server: &Server, wish: &Wish) -> Result<Observed, Re
     let known = inventoried(server, &needed).await?;
     let wanted: BTreeSet<Key> = needed.into_iter().chain(known).collect();
     let kinds = kinds(server, cluster, resources, &wanted).await?;
-    let (objects, nodes, health, authority) = tokio::join!(
+    let (objects, nodes, health, authority, encryption) = tokio::join!(
         objects::read(server, &kinds, &wanted),
         server.nodes(),
         health(server, wish),
-        authority(wish)
+        authority(wish),
+        encryption(server, wish)
     );
     Ok(Observed {
         objects: objects?,
@@ -47,6 +50,7 @@ pub(crate) async fn observe(server: &Server, wish: &Wish) -> Result<Observed, Re
         etcd: health.etcd,
         kinds,
         authority,
+        encryption,
         now: Timestamp::now(),
     })
 }

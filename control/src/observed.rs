@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Taint;
 use serde_json::Value;
 
+use crate::encryption::Encryption;
 use crate::kind::Kinds;
 use crate::object::Key;
 use crate::pki::Trust;
@@ -28,6 +29,8 @@ pub struct Observed {
     pub kinds: Kinds,
     /// Who vouches for webhooks.
     pub authority: Authority,
+    /// How far the encryption of Secrets at rest is.
+    pub encryption: Encryption,
     /// When this was read.
     pub now: Timestamp,
 }

@@ -24,6 +24,7 @@ pub use secret::shown;
 mod certificate;
 mod dependency;
 mod diff;
+mod encryption;
 mod field_path;
 mod hold;
 pub mod inventory;
@@ -93,6 +94,7 @@ pub fn plan(desired: Desired, observed: &Observed, limits: &Limits) -> Plan {
     if let Some(registered) = &desired.registered {
         inventory::add(&mut plan, registered, observed, limits);
     }
+    encryption::add(&mut plan, &observed.encryption);
     rank::sort(&mut plan.operations);
     plan.left.sort_by(|a, b| a.key.cmp(&b.key));
     plan

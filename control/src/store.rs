@@ -6,16 +6,21 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use crate::encryption::{self, Keyring, Provider, Step};
 use crate::pki::Trust;
 use crate::pki::ca::{self, IssueError, KeyedCertificate};
 use crate::pki::rotation::{Authorities, Progress};
+use crate::secret::Secret;
 use local::{Local, LocalError};
 use vault::{Vault, VaultError};
 
 mod authorities;
+mod keys;
 mod local;
 mod vault;
 
@@ -41,6 +46,16 @@ pub(crate) enum StoreError {
     NoAuthority,
     #[error(transparent)]
     UnderWay(#[from] crate::pki::rotation::UnderWay),
+    #[error(transparent)]
+    KeyUnderWay(#[from] encryption::UnderWay),
+    #[error(
+        "store {store}: the encryption keys (`k8s`) are damaged, or somebody else changed them; \
+         bring back a copy: without its keys no Secret can be read once the API servers have \
+         lost theirs"
+    )]
+    DamagedKeys { store: String },
+    #[error("no key could be drawn: the system gives no random bytes")]
+    NoRandom,
     #[error(
         "the webhook authority is Vault's ({url}, cke/ca-kubernetes-webhook), and control \
          replaces only one of the embedded store"
@@ -136,6 +151,54 @@ impl Store {
             Self::Vault(vault) => Ok(vault.issue(names).await?),
         }
     }
+
+    /// The keys that encrypt Secrets at rest; None when there are none yet.
+    pub(crate) async fn keyring(&self) -> Result<Option<Keyring>, StoreError> {
+        keys::read(self).await
+    }
+
+    /// Begins to replace the encryption key by a new one, or makes the first one. Gives what is
+    /// kept then.
+    pub(crate) async fn rotate_key(
+        &self,
+        provider: Provider,
+        now: Timestamp,
+    ) -> Result<Keyring, StoreError> {
+        let mut secret = zeroize::Zeroizing::new([0; KEY_LENGTH]);
+        aws_lc_rs::rand::fill(&mut *secret).map_err(|_| StoreError::NoRandom)?;
+        let secret = Secret::from(STANDARD.encode(secret.as_slice()));
+        let new = |name| encryption::Key {
+            name,
+            provider,
+            secret,
+        };
+        let mut rotated = None;
+        keys::change(self, |kept| {
+            let keyring = match kept {
+                None => Keyring::first(new(encryption::name(now.as_second()))),
+                Some(mut keyring) => {
+                    let name = keyring.new_name(now);
+                    keyring.rotate(new(name))?;
+                    keyring
+                }
+            };
+            Ok(Some(rotated.insert(keyring).clone()))
+        })
+        .await?;
+        Ok(rotated.expect("what was written was kept for us"))
+    }
+
+    /// Writes down that `step` of a rotation is done; nothing when it stands elsewhere.
+    pub(crate) async fn advance_key(&self, step: Step) -> Result<(), StoreError> {
+        keys::change(self, |kept| {
+            let mut keyring = kept.filter(|kept| kept.step == step && step != Step::Settled);
+            if let Some(keyring) = &mut keyring {
+                keyring.advance();
+            }
+            Ok(keyring)
+        })
+        .await
+    }
 }
 
 /// Displays where it is.
@@ -148,4 +211,6 @@ impl std::fmt::Display for Store {
     }
 }
 
+/// Bytes: AES-256, and the only length that secretbox takes.
+const KEY_LENGTH: usize = 32;
 const DEFAULT: &str = "control-store";

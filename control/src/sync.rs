@@ -8,12 +8,12 @@
 use crate::apply::{self, End, Outcome, Report};
 use crate::client::{RequestError, Server};
 use crate::desired::{Note, desired, webhook};
+use crate::encryption::Encryption;
 use crate::object::Key;
 use crate::observe;
 use crate::observed::{Authority, Observed};
 use crate::plan::{Operation, Plan, Reason, plan};
 use crate::record;
-use crate::store::Store;
 use crate::wish::Wish;
 
 /// Who writes, and whether they still may.
@@ -42,6 +42,7 @@ pub(crate) async fn sync<E>(
         return Err(SyncError::Lost);
     }
     tend_authority(wish, &mut observed).await;
+    tend_encryption(server, wish, &mut observed).await;
     let mut report = Report::default();
     round(server, wish, pen, &observed, &mut report, &mut done).await?;
     let waiting: Vec<_> = report.notes.iter().filter_map(waits).cloned().collect();
@@ -84,6 +85,20 @@ async fn tend_authority(wish: &Wish, observed: &mut Observed) {
     observed.authority = match wish.store.tend(progress, observed.now).await {
         Ok(trust) => Authority::Trusted(trust),
         Err(error) => Authority::Unknown {
+            why: error.to_string(),
+        },
+    };
+}
+
+/// Writes down that a step of a rotation of the encryption key is done, once every API server
+/// has proven it, before anything is decided for the next one.
+async fn tend_encryption(server: &Server, wish: &Wish, observed: &mut Observed) {
+    let Some(step) = observed.encryption.done() else {
+        return;
+    };
+    observed.encryption = match wish.store.advance_key(step).await {
+        Ok(()) => observe::encryption(server, wish).await,
+        Err(error) => Encryption::Unknown {
             why: error.to_string(),
         },
     };
@@ -144,7 +159,7 @@ async fn round<E>(
         report.notes.push(Note::Unrecorded { why });
     }
     let first = report.outcomes.len();
-    let carried_out = carry_out(server, &wish.store, operations, pen, report, done).await;
+    let carried_out = carry_out(server, wish, operations, pen, report, done).await;
     // A failure has been told at the beginning.
     let _ = record::end(server, &report.outcomes[first..], pen.by).await;
     carried_out
@@ -152,7 +167,7 @@ async fn round<E>(
 
 async fn carry_out<E>(
     server: &Server,
-    store: &Store,
+    wish: &Wish,
     operations: Vec<Operation>,
     pen: &Pen<'_>,
     report: &mut Report,
@@ -162,7 +177,7 @@ async fn carry_out<E>(
         if !(pen.may_write)() {
             return Err(SyncError::Lost);
         }
-        let outcome = apply::apply(server, store, operation, report).await;
+        let outcome = apply::apply(server, wish, operation, report).await;
         add(outcome, report, done)?;
     }
     Ok(())

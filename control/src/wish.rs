@@ -1,6 +1,7 @@
 //! What all commands that look at the cluster begin with.
 
 use crate::cluster::Cluster;
+use crate::hosts::Hosts;
 use crate::observe::EtcdClient;
 use crate::plan::Limits;
 use crate::resources::Resources;
@@ -16,4 +17,6 @@ pub(crate) struct Wish {
     pub(crate) etcd: Option<EtcdClient>,
     /// Where secrets live.
     pub(crate) store: Store,
+    /// Where files of the control plane's hosts are put, if control is to.
+    pub(crate) hosts: Option<Hosts>,
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod demo;
 mod dns;
+mod encryption;
 mod endpoints;
 mod errors;
 mod kube_proxy;

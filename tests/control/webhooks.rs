@@ -6,11 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, Patch, PatchParams, PostParams};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
+};
 use serde_json::{Value, json};
 use tests::vault::Vault;
 use tests::wait;
@@ -206,6 +209,38 @@ async fn the_authority_may_be_vaults() {
     }
 }
 
+/// A certificate and its key by control's own authority, as it may be after a year or by
+/// mistake: for these names, valid from and to so many days from now.
+async fn minted(scene: &Scene, names: &[&str], days: [i64; 2]) -> Value {
+    let shown = scene.control(&["ca", "show", "-o", "json"]).run().await;
+    let subject = json(&shown)["authorities"][0]["subject"].clone();
+    let mut authority = CertificateParams::default();
+    authority.distinguished_name = DistinguishedName::new();
+    let subject = subject.as_str().unwrap().strip_prefix("CN=").unwrap();
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, subject);
+    let store = scene.folder().join("control-store/webhook-ca.json");
+    let store: Value = serde_json::from_str(&fs::read_to_string(store).unwrap()).unwrap();
+    let key = KeyPair::from_pem(store["issuer"]["key"].as_str().unwrap()).unwrap();
+    let issuer = Issuer::new(authority, key);
+
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let [from, to] = days.map(|days| {
+        let seconds = i64::try_from(now.as_secs()).unwrap() + days * 24 * 60 * 60;
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        epoch + Duration::from_secs(seconds.try_into().unwrap())
+    });
+    (params.not_before, params.not_after) = (from, to);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let text = |pem: String| k8s_openapi::ByteString(pem.into_bytes());
+    json!({"tls.crt": text(certificate.pem()), "tls.key": text(key.serialize_pem())})
+}
+
 /// No file of the run but the store has a key, nor has any output.
 fn assert_no_key_leaks(scene: &Scene, key: &[u8]) {
     let key = String::from_utf8(key.to_vec()).unwrap();
@@ -237,6 +272,13 @@ async fn each_damage_of_a_certificate_is_named_and_mended() {
     let expired = scene.cluster.pki.expired_server("expired", &[]);
     let text = |path: &PathBuf| k8s_openapi::ByteString(fs::read(path).unwrap());
     let whole = secret(&scene).await.data.unwrap();
+    let names = ["hook", "hook.team", "hook.team.svc"];
+    let due = minted(&scene, &names, [-250, 115]).await;
+    let almost_due = minted(&scene, &names, [-240, 125]).await;
+    let of_another = minted(&scene, &["hook", "hook.other", "hook.team.svc"], [-1, 364]).await;
+    edit(&scene, almost_due).await;
+    let right = planned(&scene).await;
+    assert!(right.is_empty(), "two thirds are not over: {right:?}");
     for (why, damage) in [
         (
             "tls.key does not belong to tls.crt",
@@ -252,6 +294,8 @@ async fn each_damage_of_a_certificate_is_named_and_mended() {
             "expired at 2001-01-01T00:00:00Z",
             json!({"tls.crt": text(&expired.certificate), "tls.key": text(&expired.key)}),
         ),
+        ("not for the name hook.team", of_another),
+        ("expires at ", due),
     ] {
         edit(&scene, damage).await;
         let plan = scene

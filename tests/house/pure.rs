@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The subjects, each a file `NAME.rs` and a folder `NAME` beside it.
-const SUBJECTS: [&str; 15] = [
+const SUBJECTS: [&str; 16] = [
     "control/src/desired",
+    "control/src/encryption",
     "control/src/kind",
     "control/src/lease",
     "control/src/observed",

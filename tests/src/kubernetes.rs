@@ -114,7 +114,8 @@ impl Builder<'_> {
         self
     }
 
-    /// Adds a flag to all API servers. Kubernetes takes the last of flags that occur twice.
+    /// Adds a flag to all API servers, in which `{address}` stands for the server's own one. Kubernetes
+    /// takes the last of flags that occur twice.
     #[must_use]
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());

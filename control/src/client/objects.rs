@@ -26,17 +26,17 @@ pub(crate) struct Reply<T = Value> {
 
 /// A page of a list.
 #[derive(Deserialize)]
-struct Page {
+pub(super) struct Page {
     #[serde(default)]
-    metadata: PageMetadata,
+    pub(super) metadata: PageMetadata,
     #[serde(default)]
-    items: Vec<Value>,
+    pub(super) items: Vec<Value>,
 }
 
 #[derive(Deserialize, Default)]
-struct PageMetadata {
+pub(super) struct PageMetadata {
     #[serde(default, rename = "continue")]
-    next: String,
+    pub(super) next: String,
 }
 
 impl Server {
@@ -226,7 +226,7 @@ impl Server {
 }
 
 /// The server's own words, whether it says them as a Status or not.
-fn status(code: u16, bytes: &[u8]) -> kube::core::Status {
+pub(super) fn status(code: u16, bytes: &[u8]) -> kube::core::Status {
     serde_json::from_slice(bytes).unwrap_or_else(|_| {
         let text = String::from_utf8_lossy(bytes);
         let mut status = kube::core::Status::failure(text.trim(), "");
@@ -242,7 +242,7 @@ fn warning(header: &str) -> Option<String> {
     Some(printable(&text))
 }
 
-fn get(path: &str) -> hyper::http::Result<Request<Vec<u8>>> {
+pub(super) fn get(path: &str) -> hyper::http::Result<Request<Vec<u8>>> {
     Request::get(path).body(Vec::new())
 }
 

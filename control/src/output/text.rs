@@ -44,8 +44,14 @@ pub(crate) fn plan(plan: &Plan, verbose: bool) -> String {
     for operation in &plan.operations {
         let verb = operation.action.word();
         let style = match operation.action {
-            Action::Create(_) | Action::Issue { exists: false, .. } => GREEN,
-            Action::Update(_) | Action::PatchNode(_) | Action::Issue { exists: true, .. } => YELLOW,
+            Action::Create(_)
+            | Action::Issue { exists: false, .. }
+            | Action::Deliver { exists: false, .. } => GREEN,
+            Action::Update(_)
+            | Action::PatchNode(_)
+            | Action::Issue { exists: true, .. }
+            | Action::Deliver { exists: true, .. }
+            | Action::RewriteSecrets => YELLOW,
             Action::RemoveNode { .. } | Action::Delete { .. } => RED,
         };
         let Operation { key, reason, .. } = operation;
@@ -71,7 +77,7 @@ pub(crate) fn plan(plan: &Plan, verbose: bool) -> String {
         text,
         "{} to create, {} to update",
         count(&["create"]),
-        count(&["update"])
+        count(&["update", "rewrite"])
     );
     let deletes = count(&["delete", "remove"]);
     if deletes > 0 {
@@ -85,7 +91,7 @@ pub(crate) fn plan(plan: &Plan, verbose: bool) -> String {
 fn left(text: &mut String, left: &[Left]) {
     for Left { key, reason } in left {
         let (verb, style) = match reason {
-            Reason::Held { .. } => ("hold", CYAN),
+            Reason::Held { .. } | Reason::Waiting { .. } => ("hold", CYAN),
             Reason::Blocked { .. } => ("refuse", RED),
             _ => ("leave", CYAN),
         };

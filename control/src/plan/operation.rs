@@ -1,5 +1,7 @@
 //! One step of a plan, and what a plan leaves alone.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use super::{Change, NodePatch, Reason};
@@ -40,6 +42,15 @@ pub enum Action {
         /// Whether the Secret exists.
         exists: bool,
     },
+    /// The EncryptionConfiguration of the step that a rotation has reached is put onto a host.
+    Deliver {
+        /// The host.
+        host: IpAddr,
+        /// Whether there is another one.
+        exists: bool,
+    },
+    /// All Secrets are written anew, as they are.
+    RewriteSecrets,
     /// Patch of a Node, which kubelet owns.
     PatchNode(NodePatch),
     /// Cordon, drain where asked for, and delete a Node.
@@ -61,8 +72,14 @@ impl Action {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Create(_) | Self::Issue { exists: false, .. } => "create",
-            Self::Update(_) | Self::PatchNode(_) | Self::Issue { exists: true, .. } => "update",
+            Self::Create(_)
+            | Self::Issue { exists: false, .. }
+            | Self::Deliver { exists: false, .. } => "create",
+            Self::Update(_)
+            | Self::PatchNode(_)
+            | Self::Issue { exists: true, .. }
+            | Self::Deliver { exists: true, .. } => "update",
+            Self::RewriteSecrets => "rewrite",
             Self::RemoveNode { .. } => "remove",
             Self::Delete { .. } => "delete",
         }
@@ -74,6 +91,6 @@ impl Action {
 pub struct Left {
     /// Which object.
     pub key: Key,
-    /// Why not: held, conflict or blocked.
+    /// Why not: held, waiting, conflict or blocked.
     pub reason: Reason,
 }

@@ -15,7 +15,9 @@ pub(super) fn sort(operations: &mut [Operation]) {
                 }
                 wished(content).unwrap_or_else(|| rank(&operation.key))
             }
-            Action::PatchNode(_) => rank(&operation.key),
+            Action::PatchNode(_) | Action::Deliver { .. } | Action::RewriteSecrets => {
+                rank(&operation.key)
+            }
             Action::RemoveNode { .. } | Action::Delete { .. } => LAST - 1,
         };
         order(a).cmp(&order(b)).then_with(|| a.key.cmp(&b.key))
@@ -32,7 +34,8 @@ pub(super) fn check(content: &Value, namespaced: bool) -> Result<(), String> {
         Ok(0) => Ok(()),
         Ok(rank) if namespaced == (rank >= NAMESPACED) => Ok(()),
         _ => Err(format!(
-            "its annotation {RANK} is `{text}`; it must be a number below {NAMESPACED} for an              object of the whole cluster, from {NAMESPACED} on for one in a namespace"
+            "its annotation {RANK} is `{text}`; it must be a number below {NAMESPACED} for an \
+             object of the whole cluster, from {NAMESPACED} on for one in a namespace"
         )),
     }
 }

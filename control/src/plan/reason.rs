@@ -35,6 +35,13 @@ pub enum Reason {
         /// What is wrong with it.
         defect: Defect,
     },
+    /// The encryption of Secrets at rest goes on.
+    Encryption {
+        /// What happens; None when it only is not as wanted.
+        step: Option<&'static str>,
+        /// The name of the key that it is about.
+        key: String,
+    },
     /// It is wanted no longer: a Node that left cluster.yml, a resource that left its
     /// directory.
     Unregistered,
@@ -46,6 +53,11 @@ pub enum Reason {
         needed: usize,
         /// How many cluster.yml has.
         nodes: usize,
+    },
+    /// Others have not followed yet.
+    Waiting {
+        /// Who, and how to mend it.
+        why: String,
     },
     /// Fields that somebody else applied, or scales, are left to them.
     Conflict {
@@ -71,8 +83,10 @@ impl Reason {
             Self::Image { .. } => "image",
             Self::Drift { .. } => "drift",
             Self::Certificate { .. } => "certificate",
+            Self::Encryption { .. } => "encryption",
             Self::Unregistered => "unregistered",
             Self::Held { .. } => "held",
+            Self::Waiting { .. } => "waiting",
             Self::Conflict { .. } => "conflict",
             Self::Blocked { .. } => "blocked",
         }
@@ -94,6 +108,9 @@ impl fmt::Display for Reason {
                 Ok(())
             }
             Self::Certificate { defect } => write!(f, ": {defect}"),
+            Self::Encryption { step, key } => {
+                write!(f, ": {} ({key})", step.unwrap_or("not as wanted"))
+            }
             Self::Held {
                 ready,
                 needed,
@@ -103,7 +120,7 @@ impl fmt::Display for Reason {
                 few(f, fields)?;
                 write!(f, " (now kept by {})", by.join(", "))
             }
-            Self::Blocked { why } => write!(f, ": {why}"),
+            Self::Waiting { why } | Self::Blocked { why } => write!(f, ": {why}"),
         }
     }
 }

@@ -82,7 +82,10 @@ fn written(operation: &Operation) -> &Value {
             content
         }
         Action::PatchNode(patch) => &patch.body,
-        Action::RemoveNode { .. } | Action::Delete { .. } => panic!("nothing is written"),
+        Action::RemoveNode { .. }
+        | Action::Delete { .. }
+        | Action::Deliver { .. }
+        | Action::RewriteSecrets => panic!("no object is written"),
     }
 }
 

@@ -4,13 +4,14 @@
 //! what was in it may be known to them, and a `chmod` by us would hide that.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::private_file::{self, MODE as FILE_MODE};
 use crate::secret::Secret;
 
 /// A directory of secrets. It is made when the first one is written.
@@ -171,29 +172,11 @@ impl Locked<'_> {
         self.local.read(name)
     }
 
-    /// Writes the file of this name anew, durably; whoever reads sees all of it or what was
-    /// there before.
+    /// Writes the file of this name anew, durably.
     pub(super) fn write(&self, name: &str, text: &Secret) -> Result<(), LocalError> {
         let directory = &self.local.directory;
-        let path = directory.join(name);
-        let new = directory.join(format!(".{name}.new"));
-        let write = || {
-            // Left by one that was killed while it wrote; we hold the lock.
-            match fs::remove_file(&new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(FILE_MODE)
-                .open(&new)?;
-            file.write_all(text.expose().as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            File::open(directory)?.sync_all()
-        };
-        write().map_err(|cause| io_error(&path, "write it", cause))
+        private_file::write(directory, name, text)
+            .map_err(|cause| io_error(&directory.join(name), "write it", cause))
     }
 }
 
@@ -218,7 +201,6 @@ fn io_error(path: &Path, doing: &'static str, cause: io::Error) -> LocalError {
 }
 
 const DIRECTORY_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
 const LOCK: &str = ".lock";
 /// What is done under the lock takes milliseconds.
 const LOCK_WITHIN: Duration = Duration::from_secs(10);

@@ -1,5 +1,5 @@
-//! Vault or OpenBao as the store, laid out as CKE lays it out: AppRole, and a PKI for
-//! webhooks at `cke/ca-kubernetes-webhook` with the role `system`.
+//! Vault or OpenBao as the store, laid out as CKE lays it out: AppRole, KV version 1 at
+//! `cke/secrets`, and a PKI for webhooks at `cke/ca-kubernetes-webhook` with the role `system`.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::output::printable;
@@ -145,6 +145,48 @@ impl Vault {
         })
     }
 
+    /// The fields of a secret below `cke/secrets` (KV version 1); None when there is none.
+    pub(super) async fn read(
+        &self,
+        secret: &str,
+    ) -> Result<Option<Map<String, Value>>, VaultError> {
+        let doing = "read cke/secrets";
+        let token = self.log_in().await?;
+        let path = format!("/v1/{SECRETS}/{secret}");
+        let answer = match self
+            .endpoint
+            .exchange(Method::Get, &path, Some(&token), None)
+            .await
+        {
+            Ok(answer) => answer,
+            Err(HttpError::Refused { status: 404, .. }) => return Ok(None),
+            Err(error) => return Err(self.failed(doing, &error)),
+        };
+        let kept: Answer<Map<String, Value>> = parse(&answer)
+            .ok_or_else(|| self.wrong(doing, "the answer has no `data`".to_owned()))?;
+        Ok(Some(kept.data))
+    }
+
+    /// Writes all fields of a secret below `cke/secrets`.
+    pub(super) async fn write(
+        &self,
+        secret: &str,
+        fields: Map<String, Value>,
+    ) -> Result<(), VaultError> {
+        let token = self.log_in().await?;
+        let path = format!("/v1/{SECRETS}/{secret}");
+        let fields = Value::Object(fields);
+        self.ask(
+            "write cke/secrets",
+            Method::Post,
+            &path,
+            &token,
+            Some(&fields),
+        )
+        .await?;
+        Ok(())
+    }
+
     async fn make_role(&self, token: &Secret) -> Result<(), VaultError> {
         let path = format!("/v1/{PKI}/roles/{ROLE}");
         let found = self
@@ -273,5 +315,6 @@ fn read(path: &Path) -> Result<Secret, String> {
 
 const PKI: &str = "cke/ca-kubernetes-webhook";
 const ROLE: &str = "system";
+const SECRETS: &str = "cke/secrets";
 /// Bytes; a bundle of authorities fits.
 const MAX_CONFIG: u64 = 1 << 20;

@@ -58,7 +58,11 @@ impl ApiServer {
                 "--tls-private-key-file={}",
                 certificate.key.display()
             ))
-            .args(flags)
+            .args(
+                flags
+                    .iter()
+                    .map(|flag| flag.replace("{address}", &address.ip().to_string())),
+            )
             .start();
         Self {
             peer,
