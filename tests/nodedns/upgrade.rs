@@ -1,6 +1,7 @@
 //! One process takes the place of another while clients ask: no question is lost.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -39,6 +40,100 @@ async fn no_datagram_is_lost_while_a_process_takes_the_place_of_another() {
     assert!(asked > 10_000, "{asked}");
     assert_eq!(lost, 0, "of {asked}");
     drop(serving);
+}
+
+/// Clients that ask on kept connections, and on a new one each time. A connection that is closed before an
+/// answer has come is what RFC 7766 §6.2.4 has a client expect: it asks again, once, on a new one.
+#[tokio::test]
+async fn over_tcp_nothing_is_lost_either() {
+    let place = Place::loopback();
+    let Some(server) = server(&place).await else {
+        return;
+    };
+    let zones = zone(".", &[server.address().to_string()]);
+    let node = Node::start(&place, &zones).await;
+    assert_eq!(node.addresses("www.example.").await, ["192.0.2.7"]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = [1_000_000, 50, 1]
+        .into_iter()
+        .map(|questions| {
+            let (stop, address) = (Arc::clone(&stop), node.address);
+            thread::spawn(move || over_tcp(address, questions, &stop))
+        })
+        .collect();
+    let mut serving = node.peer;
+    for _ in 0..3 {
+        let next = successor(&place, &zones).await;
+        serving.signal(Signal::TERM);
+        let status = serving.exited(Duration::from_secs(10)).await.unwrap();
+        assert!(status.success(), "{status}");
+        serving = next;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        let Asked {
+            answered,
+            again,
+            lost,
+        } = client.join().unwrap();
+        println!("{answered} answered, {again} of them asked again, {lost} lost");
+        assert!(answered > 1_000, "{answered}");
+        assert_eq!(lost, 0, "of {answered}");
+        // Once for each process that went, at most: it says goodbye when nothing is on its way.
+        assert!(again <= 3, "{again} of {answered}");
+    }
+    drop(serving);
+}
+
+#[derive(Default)]
+struct Asked {
+    answered: u64,
+    again: u64,
+    lost: u64,
+}
+
+/// Asks one question after the other, so many on a connection, until it is to stop.
+fn over_tcp(server: SocketAddr, questions: u64, stop: &AtomicBool) -> Asked {
+    let packet = Question::new("www.example.", RecordType::A).wire();
+    let length = u16::try_from(packet.len()).unwrap();
+    let message = [&length.to_be_bytes()[..], &packet].concat();
+    let mut asked = Asked::default();
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(mut stream) = TcpStream::connect(server) else {
+            asked.lost += 1;
+            continue;
+        };
+        for _ in 0..questions {
+            if exchange(&mut stream, &message).is_err() {
+                asked.again += 1;
+                let anew = TcpStream::connect(server).and_then(|mut stream| {
+                    exchange(&mut stream, &message)?;
+                    Ok(stream)
+                });
+                match anew {
+                    Ok(anew) => stream = anew,
+                    Err(_) => {
+                        asked.lost += 1;
+                        break;
+                    }
+                }
+            }
+            asked.answered += 1;
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    }
+    asked
+}
+
+fn exchange(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+    stream.write_all(message)?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; u16::from_be_bytes(length).into()];
+    stream.read_exact(&mut answer)
 }
 
 /// Starts a process beside the one that serves, and waits until it answers, too.
@@ -113,7 +208,7 @@ fn round(server: SocketAddr) -> (u64, u64) {
         }
         match socket.recv(&mut buffer) {
             Ok(_) => answered += 1,
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(_) => break,
         }
     }

@@ -56,6 +56,14 @@ pub(crate) async fn serve(
             () = drain.started() => break,
         }
     }
+    // Those who have connected are served, too.
+    while connections.len() < MAX_CONNECTIONS
+        && let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await
+    {
+        let _ = stream.set_nodelay(true);
+        let connection = Connection::new(stream, Arc::clone(&service));
+        connections.spawn(connection.run(drain.clone()));
+    }
     drop(listener);
     while let Some(ended) = connections.join_next().await {
         note(&service, ended);
@@ -98,12 +106,15 @@ impl Connection {
     }
 
     /// Serves until the client closes, is silent for too long, or does not read;
-    /// or, once the drain has started, until what it asked is answered.
+    /// once the drain has started, until it is silent for a moment.
     async fn run(mut self, mut drain: Drain) {
         // Each miss has a place, so that no answer waits for one.
         let (replies, mut answered) = mpsc::channel::<Vec<u8>>(MAX_WAITING);
         let mut last_active = Instant::now();
-        let mut closing = false;
+        let mut patience = IDLE;
+        let mut is_draining = false;
+        let mut has_ended = false;
+        let mut end = last_active;
         loop {
             while self.take_queries(&replies) {
                 if self.write().await.is_err() {
@@ -111,10 +122,10 @@ impl Connection {
                 }
                 last_active = Instant::now();
             }
-            if closing && self.waiting == 0 {
+            if has_ended && self.waiting == 0 {
                 return;
             }
-            let reads = !closing && self.waiting < MAX_WAITING;
+            let reads = !has_ended && self.waiting < MAX_WAITING;
             tokio::select! {
                 Some(answer) = answered.recv() => {
                     self.waiting -= 1;
@@ -122,13 +133,37 @@ impl Connection {
                 }
                 read = self.stream.read_buf(&mut self.received), if reads => match read {
                     Ok(1..) => {}
-                    Ok(0) => closing = true,
+                    Ok(0) => has_ended = true,
                     Err(_) => return,
                 },
-                () = sleep_until(last_active + IDLE), if self.waiting == 0 => return,
-                () = drain.started(), if !closing => closing = true,
+                () = sleep_until(last_active + patience), if self.waiting == 0 => break,
+                () = sleep_until(end), if is_draining && self.waiting == 0 => break,
+                () = drain.started(), if !is_draining => {
+                    is_draining = true;
+                    last_active = Instant::now();
+                    patience = DRAIN_PATIENCE;
+                    end = last_active + DRAIN;
+                }
             }
         }
+        self.part().await;
+    }
+
+    /// Says that no more answers come, and lets the client take those that it has not
+    /// read yet: a connection that is closed while something has arrived on it is
+    /// reset, and they would be lost.
+    async fn part(&mut self) {
+        let farewell = async {
+            self.stream.shutdown().await?;
+            loop {
+                self.received.clear();
+                if self.stream.read_buf(&mut self.received).await? == 0 {
+                    return io::Result::Ok(());
+                }
+            }
+        };
+        // Whoever has gone has read all he wants to read.
+        let _ = timeout(LINGER, farewell).await;
     }
 
     /// Answers whole queries that have been received, as far as misses have a
@@ -202,5 +237,12 @@ const MAX_OUTGOING: usize = 64 << 10;
 /// A connection on which no query is completed or answered (RFC 7766 §6.2.3: "a
 /// few seconds"). Bytes alone do not count: they may come one by one for ever.
 const IDLE: Duration = Duration::from_secs(10);
+/// A connection on which nothing is asked for so long once the drain has started: the
+/// first query on a new one may be on its way.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(250);
+/// And one on which something is asked again and again.
+const DRAIN: Duration = Duration::from_secs(2);
+/// For a client to read what is left.
+const LINGER: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
