@@ -78,6 +78,7 @@ pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failur
         let commanded = Commanded {
             orders: orders.clone(),
             cache: Arc::clone(&cache),
+            readiness: readiness.clone(),
         };
         be_commanded(&folders.run_dir, commanded, &mut beside);
         let shutdown = Shutdown::install()

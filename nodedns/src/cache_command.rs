@@ -50,7 +50,9 @@ fn print(out: &mut impl Write, reply: Reply, form: Form) -> Result<(), Failure> 
             writeln!(out, "forgot {answers} answers")
         }
         (Reply::CacheDump(dump), Form::Text) => print_dump(out, &dump),
-        (Reply::NegativeAnchors(_), _) => return Err(Failure::failed(CallError::Unexpected)),
+        (Reply::NegativeAnchors(_) | Reply::Health(_), _) => {
+            return Err(Failure::failed(CallError::Unexpected));
+        }
     };
     printed.map_err(Failure::failed)
 }

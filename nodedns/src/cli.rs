@@ -104,6 +104,11 @@ pub(crate) enum Command {
         )]
         output: Form,
     },
+    /// Say whether the running nodedns is ready, for the probe of a pod.
+    ///
+    /// Asks the very one of --run-dir: at its admin address the one before it may still
+    /// answer. Exit code 0: ready; 1: not, and why.
+    Health,
     /// Print completions for a shell.
     Completions {
         /// The shell.

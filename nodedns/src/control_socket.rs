@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! nodedns cache …            ──►  client  ── one line of JSON ──►  server ──► who can do it
-//! nodedns negative-anchor …               ◄── one line of JSON ──
+//! nodedns health                          ◄── one line of JSON ──
+//! nodedns negative-anchor …
 //! ```
 //!
 //! [`protocol`] has the lines and their bounds. One request a connection: whoever
@@ -31,6 +32,7 @@ mod tests {
 
     use crate::cache::Cache;
     use crate::trust::Orders;
+    use daemon::readiness::Readiness;
     use protocol::{MAX_REQUEST, Reply, Request};
     use server::Commanded;
 
@@ -54,7 +56,14 @@ mod tests {
         drop(guard);
         let (orders, _) = Orders::new();
         let cache = Cache::new(1 << 20).into();
-        runtime.spawn(server::serve(listener, Commanded { orders, cache }));
+        runtime.spawn(server::serve(
+            listener,
+            Commanded {
+                orders,
+                cache,
+                readiness: Readiness::new(),
+            },
+        ));
         Running(Some(runtime))
     }
 
@@ -109,6 +118,14 @@ mod tests {
         std::thread::sleep(Duration::from_millis(50));
         let gone = error(folder.path());
         assert!(gone.contains("is it running"), "{gone}");
+    }
+
+    #[test]
+    fn health_is_told_although_nobody_carries_orders_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let _server = serve(folder.path());
+        let reply = client::call(folder.path(), &Request::Health {}).unwrap();
+        assert!(matches!(reply, Reply::Health(health) if health.pending.is_empty()));
     }
 
     #[test]

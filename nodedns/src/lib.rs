@@ -43,6 +43,7 @@ mod app;
 mod cache_command;
 mod check;
 mod cli;
+mod health;
 mod negative_anchor;
 mod query;
 
@@ -101,6 +102,9 @@ pub fn run(
     if let Some(Command::Completions { shell }) = cli.command {
         clap_complete::generate(shell, &mut Cli::command(), "nodedns", &mut io::stdout());
         return Ok(ExitCode::SUCCESS);
+    }
+    if matches!(cli.command, Some(Command::Health)) {
+        return health::run(&cli.folders.run_dir, &mut io::stdout().lock());
     }
     if let Some(Command::Cache { what, output }) = &cli.command {
         let out = &mut io::stdout().lock();

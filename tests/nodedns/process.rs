@@ -196,3 +196,31 @@ async fn a_second_process_answers_beside_the_first_and_takes_its_place() {
         .ready(Duration::from_secs(5), async || admin.ready().await)
         .await;
 }
+
+#[tokio::test]
+async fn health_is_that_of_the_process_itself_and_not_of_the_one_before_it() {
+    let place = Place::loopback();
+    let Some(server) = server(&place).await else {
+        return;
+    };
+    let health = async || program::nodedns(&place).arg("health").run().await;
+    let none = health().await;
+    assert_eq!(none.code(), 1, "{none}");
+    assert!(none.stderr.contains("is it running"), "{none}");
+
+    let zones = zone(".", &[server.address().to_string()]);
+    let first = Node::start(&place, &zones).await;
+    assert_eq!(health().await.success(), "ready\n");
+    let mut second = launch(&place, &configuration(&place, &zones)).start();
+    second.says("waiting for it").await;
+    second.says("listening").await;
+    assert_eq!(health().await.success(), "ready\n");
+    second.kill();
+    let gone = health().await;
+    assert_eq!(
+        gone.code(),
+        1,
+        "the first one, which is ready, does not answer: {gone}"
+    );
+    assert!(first.admin.ready().await.is_ok());
+}

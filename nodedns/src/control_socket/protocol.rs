@@ -25,6 +25,8 @@ pub(crate) enum Request {
     CacheFlush { name: String },
     /// Show what is kept of names at and below `name`.
     CacheDump { name: String },
+    /// Say whether this process is ready.
+    Health {},
 }
 
 /// What came of it.
@@ -41,6 +43,18 @@ pub(crate) enum Reply {
     CacheFlushed(CacheFlushed),
     /// What is kept.
     CacheDump(CacheDump),
+    /// How this process is.
+    Health(Health),
+}
+
+/// How a process is: ready when both are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Health {
+    /// What has not happened yet, or that it is draining.
+    pub(crate) pending: Vec<String>,
+    /// Event loops that do not turn.
+    pub(crate) stuck: Vec<String>,
 }
 
 /// How full the cache is.
@@ -146,6 +160,7 @@ mod tests {
             Request::CacheDump {
                 name: ".".to_owned(),
             },
+            Request::Health {},
         ] {
             let line = serde_json::to_vec(&request).unwrap();
             assert_eq!(read_request(&line), Ok(request));

@@ -9,6 +9,7 @@ use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use daemon::readiness::Readiness;
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -20,7 +21,7 @@ use tracing::{debug, warn};
 use crate::anchors::stored::NegativeForm;
 use crate::cache::Cache;
 use crate::control_socket::protocol::{
-    MAX_REQUEST, NegativeAnchorsReply, Reply, Request, read_request,
+    Health, MAX_REQUEST, NegativeAnchorsReply, Reply, Request, read_request,
 };
 use crate::control_socket::{cache, path};
 use crate::trust::{Order, Orders};
@@ -57,6 +58,7 @@ pub(crate) fn bind(run_dir: &Path) -> io::Result<UnixListener> {
 pub(crate) struct Commanded {
     pub(crate) orders: Orders,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) readiness: Readiness,
 }
 
 /// Serves until it is dropped.
@@ -134,6 +136,13 @@ async fn carry_out(request: Request, commanded: &Commanded) -> Result<Reply, Str
             name: named(&name)?,
         },
         Request::NegativeAnchors {} => Order::List,
+        // Nobody is waited for: who is stuck must not keep others from saying so.
+        Request::Health {} => {
+            return Ok(Reply::Health(Health {
+                pending: commanded.readiness.pending(),
+                stuck: commanded.readiness.stuck(),
+            }));
+        }
         Request::CacheStats {} => return Ok(cache::stats(&commanded.cache)),
         Request::CacheFlush { name } => {
             let name = named(&name)?;
@@ -166,7 +175,7 @@ async fn aside(
         .map_err(|panic| format!("looking at the cache panicked: please report this: {panic}"))
 }
 
-/// Commands come from people.
+/// Commands come from people, and a probe now and then.
 const MAX_CONNECTIONS: usize = 8;
 /// For a whole exchange.
 const PATIENCE: Duration = Duration::from_secs(10);
