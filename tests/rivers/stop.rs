@@ -1,7 +1,11 @@
 //! How rivers stops.
 
+use std::fs::{self, DirEntry};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+use tests::binaries;
 use tests::peer::Signal;
 use tests::place::Place;
 use tests::wait;
@@ -72,4 +76,39 @@ async fn a_timeout_of_0_waits_and_a_second_signal_does_not() {
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     let status = rivers.peer.exited(PATIENCE).await;
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_fails_ends_the_process_so_that_it_is_started_again() {
+    let Some(strace) = binaries::packaged("strace") else {
+        return;
+    };
+    let place = Place::loopback();
+    let (mut rivers, _client) = serving(&place, &[]).await;
+    // From now on the kernel refuses what the worker waits with.
+    let mut kernel = Command::new(strace)
+        .args(["-qq", "-o", "/dev/null"])
+        .args(["-e", "inject=/^epoll_p?wait:error=EBADF"])
+        .args(["-p", &thread_called("worker 0", rivers.peer.pid())])
+        .spawn()
+        .unwrap();
+    let status = rivers.peer.exited(PATIENCE).await;
+    let log = rivers.peer.log();
+    kernel.kill().unwrap();
+    kernel.wait().unwrap();
+    assert_eq!(status.and_then(|status| status.code()), Some(1), "{log}");
+    assert!(log.contains("a worker cannot go on"), "{log}");
+    assert!(log.contains("worker 0 ended by itself"), "{log}");
+}
+
+/// The number of this thread of a process.
+fn thread_called(name: &str, process: Pid) -> String {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let mut threads = threads.map(|thread| thread.unwrap());
+    let is_called = |thread: &DirEntry| {
+        let comm = fs::read_to_string(thread.path().join("comm")).unwrap();
+        comm.trim_end() == name
+    };
+    let thread = threads.find(is_called).unwrap();
+    thread.file_name().into_string().unwrap()
 }
