@@ -25,6 +25,9 @@ use crate::{
 };
 
 /// A dial under way; or one that has connected, and may have to go on: until the upstream has sent a byte.
+///
+/// It takes about a kilobyte, and what is kept of the client's, which an idle connection does not; for
+/// `dial_timeout` at most.
 pub(super) struct Dialling {
     plan: DialPlan<Candidate>,
     attempts: Vec<Attempt>,
