@@ -47,7 +47,7 @@ pub(crate) enum Command {
     #[command(after_help = QUERY_EXAMPLES)]
     Query {
         /// The name, as in `www.example.com`.
-        #[arg(value_parser = Name::from_text)]
+        #[arg(value_parser = asked_name)]
         name: Name,
         /// The type of records: a word, as in `AAAA`, or `TYPE65`.
         #[arg(default_value = "A", value_parser = record_type)]
@@ -171,6 +171,22 @@ pub(crate) enum Form {
     Json,
 }
 
+/// A name; what people paste instead is told from one.
+fn asked_name(text: &str) -> Result<Name, String> {
+    if let Some((_, rest)) = text.split_once("://") {
+        let host = rest.split(['/', ':', '?', '#']).next().unwrap_or(rest);
+        return Err(format!(
+            "`{text}` is a URL; ask for its host alone: `{host}`"
+        ));
+    }
+    if text.contains(char::is_whitespace) {
+        return Err(format!(
+            "`{text}` has a space in it; write one name, as in `www.example.com`, and the type after it"
+        ));
+    }
+    Name::from_text(text).map_err(|error| error.to_string())
+}
+
 fn record_type(text: &str) -> Result<RecordType, String> {
     let upper = text.to_ascii_uppercase();
     let number = upper
@@ -180,7 +196,12 @@ fn record_type(text: &str) -> Result<RecordType, String> {
         .map(|number: u16| RecordType::from(number))
         .or_else(|| upper.parse().ok())
         .ok_or_else(|| {
-            format!("`{text}` is no type of records; write one as in `AAAA`, or its number as in `TYPE65`")
+            let hint = if text.contains('.') {
+                " (the name comes first, then the type)"
+            } else {
+                ""
+            };
+            format!("`{text}` is no type of records{hint}; write one as in `AAAA`, or its number as in `TYPE65`")
         })
 }
 
@@ -307,6 +328,46 @@ mod tests {
         ] {
             let cli = Cli::try_parse_from(args).unwrap();
             assert_eq!(cli.config.path, PathBuf::from("f"));
+        }
+    }
+
+    #[test]
+    fn a_question_is_a_name_and_a_type() {
+        let parse = |arguments: &[&str]| {
+            let line = ["nodedns", "query"].iter().chain(arguments);
+            Cli::try_parse_from(line).map_err(|error| error.to_string())
+        };
+        for (arguments, expected) in [
+            (
+                &["www.example.com"][..],
+                ("www.example.com.", RecordType::A),
+            ),
+            (&["EXAMPLE.", "mx"], ("example.", RecordType::MX)),
+            (&[".", "TYPE48"], (".", RecordType::DNSKEY)),
+        ] {
+            let cli = parse(arguments).unwrap();
+            let Some(Command::Query { name, rtype, .. }) = cli.command else {
+                panic!("{cli:?}")
+            };
+            assert_eq!((name.to_string().as_str(), rtype), expected);
+        }
+        for (arguments, part) in [
+            (&["www example.com"][..], "has a space in it"),
+            (
+                &["https://www.example.com:443/a"],
+                "its host alone: `www.example.com`",
+            ),
+            (&["www..example.com"], "is not a domain name"),
+            (
+                &["www.example.com", "AAA"],
+                "`AAA` is no type of records; write one as in `AAAA`",
+            ),
+            (&["AAAA", "www.example.com"], "the name comes first"),
+            (&["www.example.com", "TYPE70000"], "is no type of records"),
+            (&[], "<NAME>"),
+        ] {
+            let error = parse(arguments).unwrap_err();
+            assert!(error.contains(part), "{arguments:?}: {error}");
         }
     }
 

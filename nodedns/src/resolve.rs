@@ -152,7 +152,12 @@ impl Resolver {
         let mut limits = zone.limits;
         let mut chain = Chain::begin(first.response(), &link.owners).ok_or_else(unreadable)?;
         let mut parts = vec![first];
+        let mut seen = vec![key.name().to_ascii_lowercase()];
         for _ in 0..MAX_LINKS {
+            if seen.contains(&link.target) {
+                return Err(Broken::chain(key, "is a CNAME that leads back to itself"));
+            }
+            seen.push(link.target.clone());
             let next = key.about(&link.target);
             let zone = self.zone_of(&next)?;
             limits.negative = limits.negative.min(zone.limits.negative);

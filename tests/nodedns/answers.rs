@@ -158,7 +158,11 @@ async fn a_cname_is_followed_into_another_zone_whatever_this_one_says_of_it() {
     let round = Question::new("a.loop.example.", RecordType::A);
     let reply = round.ask(node.address).await.unwrap();
     assert_eq!(reply.code(), ResponseCode::ServFail, "a loop ends");
-    assert!(reply.extended_errors()[0].1.contains("too many CNAMEs"));
+    assert!(
+        reply.extended_errors()[0]
+            .1
+            .contains("leads back to itself")
+    );
 }
 
 #[tokio::test]

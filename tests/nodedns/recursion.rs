@@ -1,6 +1,9 @@
 //! nodedns that goes down from the root's servers, on name servers at addresses of the Internet, which
-//! a namespace has to itself: the whole signed hierarchy, and delegations that lead astray.
+//! a namespace has to itself: the whole signed hierarchy, delegations that lead astray, servers that lie,
+//! and servers that cannot be reached.
 
+mod liars;
+mod reach;
 mod recorder;
 
 use std::net::SocketAddr;
@@ -48,10 +51,10 @@ async fn a_query_shows_the_way(place: &Place) {
     };
     let shown = query(&["www.a13.tld", "--trace"]).await.success();
     for line in [
-        "www.a13.tld. A: NOERROR, secure",
+        "www.a13.tld. A: NOERROR, secure\n  because signatures lead from it up to the trust anchor at .\n",
         "www.a13.tld. A is in zone ., the longest that is configured: from the root down, validated",
-        ". refers to tld.: 1 name servers, the addresses of 1 known",
-        "tld. refers to a13.tld.: 1 name servers, the addresses of 1 known",
+        ". refers to tld.: 1 name server, the addresses of 1 known",
+        "tld. refers to a13.tld.: 1 name server, the addresses of 1 known",
         "  .  secure (trust anchor): 1 key",
         "  a13.tld.  secure: 1 key",
     ] {

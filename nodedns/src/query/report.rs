@@ -142,7 +142,10 @@ impl Report {
             rtype: question.rtype.to_string(),
             rcode: code(answer.metadata.response_code),
             verdict: worst.map_or("unchecked", |verdict| VERDICTS[verdict.rank()]),
-            reason: worst.and_then(reason),
+            reason: match worst {
+                Some(verdict) => reason(verdict).or_else(|| grounds(&trust)),
+                None => unvalidated(steps),
+            },
             authentic: answer.metadata.authentic_data,
             error: error(answer),
             answer: answer.answers.iter().map(RecordForm::of).collect(),
@@ -253,6 +256,29 @@ fn reason(verdict: &Verdict) -> Option<String> {
     }
 }
 
+/// Why an answer is secure: where its chain of trust begins.
+fn grounds(trust: &[TrustLink]) -> Option<String> {
+    let anchor = trust.iter().rfind(|link| link.is_anchor)?;
+    let zone = &anchor.zone;
+    Some(format!(
+        "signatures lead from it up to the trust anchor at {zone}"
+    ))
+}
+
+/// Why an answer is worth what its server is.
+fn unvalidated(steps: &[Step]) -> Option<String> {
+    steps.iter().find_map(|step| match &step.event {
+        Event::Route {
+            zone,
+            validate: false,
+            ..
+        } => Some(format!(
+            "zone {zone} is not validated, as its configuration says"
+        )),
+        _ => None,
+    })
+}
+
 fn error(answer: &Message) -> Option<ErrorForm> {
     let options = answer.edns.iter().flat_map(|edns| edns.options().as_ref());
     let mut errors = options.filter_map(|(code, option)| match (code, option) {
@@ -341,6 +367,49 @@ mod tests {
             event,
         };
         events.map(step).into()
+    }
+
+    #[test]
+    fn every_verdict_has_its_reason() {
+        let question = Question {
+            name: name("www.example."),
+            rtype: RecordType::A,
+        };
+        let key = Key::new(name("www.example.").as_wire(), 1, true, true);
+        let judged = |verdict| Event::Judged {
+            key: key.clone(),
+            verdict,
+        };
+        let route = Event::Route {
+            key: key.clone(),
+            zone: name("example."),
+            recursion: false,
+            validate: false,
+        };
+        for (event, verdict, part) in [
+            (judged(Verdict::Secure), "secure", "the trust anchor at ."),
+            (
+                judged(Verdict::Indeterminate),
+                "indeterminate",
+                "no trust anchor",
+            ),
+            (route, "unchecked", "zone example. is not validated"),
+        ] {
+            let step = Step {
+                at: Duration::ZERO,
+                event,
+            };
+            let report = Report::new(&question, &Message::query(), &[step], |_| {
+                vec![TrustLink {
+                    zone: Name::root(),
+                    state: crate::validate::State::Secure(2),
+                    is_anchor: true,
+                }]
+            });
+            assert_eq!(report.verdict, verdict);
+            let reason = report.reason.unwrap();
+            assert!(reason.contains(part), "{verdict}: {reason}");
+        }
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn sentence(what: &What) -> String {
                 records => format!(", {records} records"),
             });
             format!(
-                "{server} of {zone}, over {transport}: {question}: {outcome} after {took_ms}, {detail}{records}"
+                "{server} of {zone}, over {transport}: {question}: {outcome} after {took_ms} ms, {detail}{records}"
             )
         }
         What::Referral {
@@ -100,9 +100,13 @@ fn sentence(what: &What) -> String {
             to,
             name_servers,
             with_address,
-        } => format!(
-            "{from} refers to {to}: {name_servers} name servers, the addresses of {with_address} known"
-        ),
+        } => {
+            let servers = match name_servers {
+                1 => "1 name server".to_owned(),
+                servers => format!("{servers} name servers"),
+            };
+            format!("{from} refers to {to}: {servers}, the addresses of {with_address} known")
+        }
         What::Judged {
             question,
             verdict,
@@ -111,5 +115,115 @@ fn sentence(what: &What) -> String {
             Some(reason) => format!("{question} is {verdict}: {reason}"),
             None => format!("{question} is {verdict}"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::report::{ErrorForm, LinkForm};
+
+    /// A name on the way down, whose second server answers, and whose signature is altered.
+    fn bogus() -> Report {
+        let asked = |server: &str, outcome, detail: &str, records| What::Asked {
+            question: "www.example. A".to_owned(),
+            zone: "example.".to_owned(),
+            server: server.to_owned(),
+            transport: "udp",
+            outcome,
+            detail: detail.to_owned(),
+            records,
+            took_ms: 1.3,
+        };
+        let steps = [
+            What::Route {
+                question: "www.example. A".to_owned(),
+                zone: ".".to_owned(),
+                recursion: true,
+                validate: true,
+            },
+            What::Referral {
+                from: ".".to_owned(),
+                to: "example.".to_owned(),
+                name_servers: 2,
+                with_address: 1,
+            },
+            asked("udp://192.0.2.1:53", "failed", "answers REFUSED", None),
+            asked("udp://192.0.2.2:53", "answered", "NOERROR", Some(2)),
+            What::Judged {
+                question: "www.example. A".to_owned(),
+                verdict: "bogus",
+                reason: Some("www.example. A has a signature that does not match".to_owned()),
+            },
+        ];
+        let link = |zone: &str, reason: &str, anchor| LinkForm {
+            zone: zone.to_owned(),
+            state: "secure",
+            reason: reason.to_owned(),
+            anchor,
+        };
+        Report {
+            name: "www.example.".to_owned(),
+            rtype: "A".to_owned(),
+            rcode: "SERVFAIL".to_owned(),
+            verdict: "bogus",
+            reason: Some("www.example. A has a signature that does not match".to_owned()),
+            authentic: false,
+            error: Some(ErrorForm {
+                code: 6,
+                text: "www.example. A has a signature that does not match".to_owned(),
+            }),
+            answer: Vec::new(),
+            authority: Vec::new(),
+            steps: (1..)
+                .zip(steps)
+                .map(|(at, what)| StepForm {
+                    at_ms: 1.5 * f64::from(at),
+                    what,
+                })
+                .collect(),
+            trust: vec![link(".", "2 keys", true), link("example.", "1 key", false)],
+        }
+    }
+
+    /// A name that is answered without anybody being asked.
+    fn local() -> Report {
+        Report {
+            name: "localhost.".to_owned(),
+            rcode: "NOERROR".to_owned(),
+            verdict: "unchecked",
+            reason: None,
+            error: None,
+            answer: vec![RecordForm {
+                name: "localhost.".to_owned(),
+                ttl: 3_600,
+                rtype: "A".to_owned(),
+                data: "127.0.0.1".to_owned(),
+            }],
+            steps: Vec::new(),
+            trust: Vec::new(),
+            ..bogus()
+        }
+    }
+
+    fn printed(report: &Report, trace: bool) -> String {
+        let mut out = Vec::new();
+        print(report, trace, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_trace_is_read_from_the_verdict_to_its_grounds() {
+        insta::assert_snapshot!("bogus_traced", printed(&bogus(), true));
+    }
+
+    #[test]
+    fn without_trace_the_answer_and_its_worth_are_all() {
+        insta::assert_snapshot!("bogus", printed(&bogus(), false));
+    }
+
+    #[test]
+    fn what_nobody_was_asked_is_said_to_be_so() {
+        insta::assert_snapshot!("local_traced", printed(&local(), true));
     }
 }

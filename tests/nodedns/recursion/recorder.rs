@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::NS;
@@ -22,17 +23,24 @@ pub(crate) enum Manner {
     ReferUp,
     /// Not at all.
     Nothing,
+    /// As one that has the zone and may say of it, and of others, what it likes.
+    Lie(fn(&mut Message)),
 }
 
 /// The server, until it is dropped.
 pub(crate) struct Recorder {
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
     _task: JoinSet<()>,
+}
+
+struct Asked {
+    at: Instant,
+    what: String,
 }
 
 impl Recorder {
     pub(crate) async fn start(address: SocketAddr, manner: Manner) -> Self {
-        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let socket = UdpSocket::bind(address).await.unwrap();
         let mut task = JoinSet::new();
         task.spawn(serve(socket, manner, Arc::clone(&asked)));
@@ -41,19 +49,28 @@ impl Recorder {
 
     /// What it was asked, in order: name in lower case and type.
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        let asked = self.asked.lock().unwrap();
+        asked.iter().map(|asked| asked.what.clone()).collect()
+    }
+
+    /// When it was asked.
+    pub(crate) fn times(&self) -> Vec<Instant> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().map(|asked| asked.at).collect()
     }
 }
 
-async fn serve(socket: UdpSocket, manner: Manner, asked: Arc<Mutex<Vec<String>>>) {
+async fn serve(socket: UdpSocket, manner: Manner, asked: Arc<Mutex<Vec<Asked>>>) {
     let mut buffer = vec![0; 4_096];
     loop {
         let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
         let query = Message::from_vec(&buffer[..length]).unwrap();
         let question = query.queries[0].clone();
         let name = question.name().to_ascii().to_lowercase();
-        let line = format!("{name} {}", question.query_type());
-        asked.lock().unwrap().push(line);
+        asked.lock().unwrap().push(Asked {
+            at: Instant::now(),
+            what: format!("{name} {}", question.query_type()),
+        });
         let mut reply = Message::response(query.metadata.id, query.metadata.op_code);
         reply.metadata.message_type = MessageType::Response;
         reply.add_query(question);
@@ -77,6 +94,11 @@ async fn serve(socket: UdpSocket, manner: Manner, asked: Arc<Mutex<Vec<String>>>
                 reply.to_vec().unwrap()
             }
             Manner::Nothing => continue,
+            Manner::Lie(tell) => {
+                reply.metadata.authoritative = true;
+                tell(&mut reply);
+                reply.to_vec().unwrap()
+            }
         };
         let _ = socket.send_to(&packet, from).await;
     }

@@ -228,3 +228,24 @@ fn hashing_is_bounded() {
         Err(Gap::Fault(FaultKind::TooMuchWork))
     );
 }
+
+#[test]
+fn records_that_hash_otherwise_cost_nothing() {
+    // A zone may sign any number of them, each with a salt of its own (CVE-2023-50868).
+    let (plain, zone) = (records(&[]), name("example"));
+    let others = (0..200).flat_map(|salt| {
+        records(&[]).into_iter().map(move |record| Nsec3 {
+            salt: vec![salt],
+            ..record
+        })
+    });
+    let mixed: Vec<Nsec3> = plain.iter().cloned().chain(others).collect();
+    let of = |records: &[Nsec3]| {
+        let mut budget = Budget::new();
+        let chain = Chain::new(records, &zone, 50).unwrap();
+        let denial = chain.deny(name("a.c.x.w.example").as_wire(), A, &mut budget);
+        (denial, budget.spent().hashes)
+    };
+    assert!(of(&plain).0.is_ok() && of(&plain).1 > 0);
+    assert_eq!(of(&mixed), of(&plain));
+}
