@@ -18,6 +18,7 @@ use std::time::Instant;
 use crate::cache::Cache;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
+use crate::instance::Instance;
 use crate::metrics::{Metrics, Unanswered};
 use crate::resolve::route::Routes;
 use crate::wire::edns::{ErrorCode, ExtendedError};
@@ -29,6 +30,7 @@ use crate::wire::{CLASS_IN, Rcode};
 pub(crate) struct Answers {
     routes: Arc<Routes>,
     cache: Arc<Cache>,
+    instance: Instance,
     metrics: Metrics,
 }
 
@@ -53,10 +55,16 @@ pub(crate) struct Miss {
 }
 
 impl Answers {
-    pub(crate) fn new(routes: Arc<Routes>, cache: Arc<Cache>, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        routes: Arc<Routes>,
+        cache: Arc<Cache>,
+        instance: Instance,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             routes,
             cache,
+            instance,
             metrics,
         }
     }
@@ -82,6 +90,11 @@ impl Answers {
                 return Outcome::Answer;
             }
         };
+        if Instance::is_asked(&query) {
+            self.instance.answer(out, &query, transport);
+            self.metrics.answer(Rcode::NOERROR);
+            return Outcome::Answer;
+        }
         if let Some((rcode, reason)) = refusal(&query) {
             return self.error(out, &query, rcode, reason.as_ref());
         }

@@ -30,6 +30,7 @@ use crate::cli::Folders;
 use crate::config::{Config, Mode, Zone};
 use crate::control_socket;
 use crate::control_socket::server::Commanded;
+use crate::instance::Instance;
 use crate::listen::{self, Sockets};
 use crate::metrics::{self, CacheMetrics, Metrics};
 use crate::query;
@@ -67,6 +68,7 @@ pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failur
         cache,
         answers,
         resolver,
+        instance,
     } = Parts::new(config, authorities, &metrics);
     let keeper = Keeper::new(config, Disk::new(&folders.state_dir), Arc::clone(&resolver));
 
@@ -75,10 +77,13 @@ pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failur
         let mut beside = JoinSet::new();
         let (orders, inbox) = Orders::new();
         beside.spawn(keeper.run(inbox));
+        let addresses = sockets[0].iter().map(|sockets| sockets.address);
         let commanded = Commanded {
             orders: orders.clone(),
             cache: Arc::clone(&cache),
             readiness: readiness.clone(),
+            instance,
+            addresses: addresses.collect(),
         };
         be_commanded(&folders.run_dir, commanded, &mut beside);
         let shutdown = Shutdown::install()
@@ -143,18 +148,22 @@ struct Parts {
     cache: Arc<Cache>,
     answers: Arc<Answers>,
     resolver: Arc<Resolver>,
+    instance: Instance,
 }
 
 impl Parts {
     fn new(config: &Config, authorities: Authorities, metrics: &Metrics) -> Self {
+        let instance = Instance::new();
         let cache = Arc::new(Cache::new(config.cache.size));
         let routes = Arc::new(Routes::new(config, &Network::new(authorities)));
         Self {
             answers: Arc::new(Answers::new(
                 Arc::clone(&routes),
                 Arc::clone(&cache),
+                instance.clone(),
                 metrics.clone(),
             )),
+            instance,
             resolver: Arc::new(Resolver::new(
                 config,
                 routes,

@@ -106,8 +106,9 @@ pub(crate) enum Command {
     },
     /// Say whether the running nodedns is ready, for the probe of a pod.
     ///
-    /// Asks the very one of --run-dir: at its admin address the one before it may still
-    /// answer. Exit code 0: ready; 1: not, and why.
+    /// Asks the very one of --run-dir, and has it ask at its own addresses until the answer
+    /// is its own: the one before it may still answer there. Exit code 0: ready; 1: not,
+    /// and why.
     Health,
     /// Print completions for a shell.
     Completions {

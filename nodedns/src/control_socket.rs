@@ -12,6 +12,7 @@
 
 mod cache;
 pub(crate) mod client;
+mod health;
 pub(crate) mod protocol;
 pub(crate) mod server;
 
@@ -28,9 +29,11 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use crate::cache::Cache;
+    use crate::instance::Instance;
     use crate::trust::Orders;
     use daemon::readiness::Readiness;
     use protocol::{MAX_REQUEST, Reply, Request};
@@ -62,6 +65,8 @@ mod tests {
                 orders,
                 cache,
                 readiness: Readiness::new(),
+                instance: Instance::new(),
+                addresses: Arc::default(),
             },
         ));
         Running(Some(runtime))

@@ -67,6 +67,7 @@ mod cache;
 mod anchors;
 mod validate;
 
+mod instance;
 mod listen;
 mod metrics;
 mod sys;

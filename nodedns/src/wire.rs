@@ -63,6 +63,7 @@ pub(crate) mod rtype {
     pub(crate) const CNAME: u16 = 5;
     pub(crate) const SOA: u16 = 6;
     pub(crate) const HINFO: u16 = 13;
+    pub(crate) const TXT: u16 = 16;
     pub(crate) const AAAA: u16 = 28;
     pub(crate) const DNAME: u16 = 39;
     pub(crate) const OPT: u16 = 41;
@@ -78,6 +79,8 @@ pub(crate) mod rtype {
 
 /// The one class that is served, IN.
 pub(crate) const CLASS_IN: u16 = 1;
+/// CHAOS, in which servers speak of themselves.
+pub(crate) const CLASS_CH: u16 = 3;
 
 /// A response code, the extended part included (RFC 6891 §6.1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

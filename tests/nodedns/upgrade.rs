@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use tests::coredns::CoreDns;
 use tests::dns::{Question, RecordType};
+use tests::launch::Launch;
 use tests::peer::{Peer, Signal};
 use tests::place::Place;
+use tests::program;
 
 use crate::node::{Node, configuration, launch, zone};
 use crate::servers::coredns;
@@ -134,6 +136,52 @@ fn exchange(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
     stream.read_exact(&mut length)?;
     let mut answer = vec![0; u16::from_be_bytes(length).into()];
     stream.read_exact(&mut answer)
+}
+
+/// Two share the addresses, and one of them hangs: each probe is answered by the process that it asks about.
+#[tokio::test]
+async fn each_of_two_processes_says_itself_whether_it_answers() {
+    let place = Place::loopback();
+    let Some(server) = server(&place).await else {
+        return;
+    };
+    let zones = zone(".", &[server.address().to_string()]);
+    let first = Node::start(&place, &zones).await;
+    let run_dir = place.folder().join("second");
+    let run_dir = format!("--run-dir={}", run_dir.display());
+    let second = Launch::new(&place, "nodedns", &program::path("nodedns"))
+        .args([
+            "--config",
+            "nodedns.yml",
+            "--state-dir=second-state",
+            &run_dir,
+        ])
+        .start();
+    second.says("listening").await;
+    let of_first = async || program::nodedns(&place).arg("health").run().await;
+    let of_second = async || {
+        let nodedns = program::path("nodedns");
+        Launch::new(&place, "health", &nodedns)
+            .args(["health", &run_dir])
+            .run()
+            .await
+    };
+    // Ten times: whom the kernel gives a question to is chance.
+    for _ in 0..10 {
+        assert_eq!(of_first().await.success(), "ready\n");
+        assert_eq!(of_second().await.success(), "ready\n");
+    }
+    first.peer.pause();
+    assert_eq!(of_second().await.success(), "ready\n");
+    let hung = of_first().await;
+    assert_eq!(hung.code(), 1, "{hung}");
+    assert!(hung.stderr.contains("no reply from"), "{hung}");
+    first.peer.resume();
+    assert_eq!(of_first().await.success(), "ready\n");
+    drop(second);
+    let gone = of_second().await;
+    assert_eq!(gone.code(), 1, "{gone}");
+    assert!(gone.stderr.contains("is it running"), "{gone}");
 }
 
 /// Starts a process beside the one that serves, and waits until it answers, too.

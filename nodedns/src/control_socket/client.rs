@@ -45,8 +45,12 @@ pub(crate) fn call(run_dir: &Path, request: &Request) -> Result<Reply, CallError
 }
 
 fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Reply> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let patience = match request {
+        Request::Health {} => PROBE_PATIENCE,
+        _ => PATIENCE,
+    };
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -60,5 +64,7 @@ fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Reply> {
     Ok(serde_json::from_slice(&reply)?)
 }
 
+/// Longer than it takes to ask at two addresses in vain.
+const PROBE_PATIENCE: Duration = Duration::from_millis(3_500);
 /// A write to a slow disk is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);

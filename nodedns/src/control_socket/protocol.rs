@@ -47,7 +47,7 @@ pub(crate) enum Reply {
     Health(Health),
 }
 
-/// How a process is: ready when both are empty.
+/// How a process is: ready when all are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Health {
@@ -55,6 +55,8 @@ pub(crate) struct Health {
     pub(crate) pending: Vec<String>,
     /// Event loops that do not turn.
     pub(crate) stuck: Vec<String>,
+    /// Addresses at which it does not answer, and who does.
+    pub(crate) silent: Vec<String>,
 }
 
 /// How full the cache is.

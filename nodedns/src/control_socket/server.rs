@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process;
@@ -21,9 +22,10 @@ use tracing::{debug, warn};
 use crate::anchors::stored::NegativeForm;
 use crate::cache::Cache;
 use crate::control_socket::protocol::{
-    Health, MAX_REQUEST, NegativeAnchorsReply, Reply, Request, read_request,
+    MAX_REQUEST, NegativeAnchorsReply, Reply, Request, read_request,
 };
-use crate::control_socket::{cache, path};
+use crate::control_socket::{cache, health, path};
+use crate::instance::Instance;
 use crate::trust::{Order, Orders};
 use crate::wire::name::Name;
 
@@ -59,6 +61,9 @@ pub(crate) struct Commanded {
     pub(crate) orders: Orders,
     pub(crate) cache: Arc<Cache>,
     pub(crate) readiness: Readiness,
+    pub(crate) instance: Instance,
+    /// Where this process listens.
+    pub(crate) addresses: Arc<[SocketAddr]>,
 }
 
 /// Serves until it is dropped.
@@ -136,12 +141,14 @@ async fn carry_out(request: Request, commanded: &Commanded) -> Result<Reply, Str
             name: named(&name)?,
         },
         Request::NegativeAnchors {} => Order::List,
-        // Nobody is waited for: who is stuck must not keep others from saying so.
         Request::Health {} => {
-            return Ok(Reply::Health(Health {
-                pending: commanded.readiness.pending(),
-                stuck: commanded.readiness.stuck(),
-            }));
+            let Commanded {
+                readiness,
+                instance,
+                addresses,
+                ..
+            } = commanded;
+            return Ok(health::health(readiness, instance, addresses).await);
         }
         Request::CacheStats {} => return Ok(cache::stats(&commanded.cache)),
         Request::CacheFlush { name } => {
