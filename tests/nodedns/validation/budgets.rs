@@ -56,6 +56,7 @@ async fn no_zone_makes_a_question_cost_more_than_its_budget() {
         kind,
         code,
         most,
+        ..
     } in hostile()
     {
         // Everything has to be asked for anew.
@@ -87,32 +88,22 @@ async fn no_zone_makes_a_question_cost_more_than_its_budget() {
     assert!(counted.iter().all(|count| *count > 0.0), "{counted:?}");
 }
 
-/// Prints what each costs nodedns and unbound, in CPU time; figures of a release build are in the README of
-/// the benchmarks. What is asserted is that nobody else is left without an answer meanwhile.
+/// Prints what each costs nodedns and unbound in CPU time, as a table; `bench/dns_hostile` has it from a
+/// release build. What is asserted is that nobody else is left without an answer meanwhile.
 #[tokio::test]
 async fn hostile_questions_leave_other_clients_their_answers() {
     let place = Place::loopback();
     let Some(mut world) = World::start(&place).await else {
         return;
     };
+    let mut columns = Vec::new();
     for server in ["nodedns", "unbound"] {
-        for Hostile { name, kind, .. } in hostile() {
-            let mut costs = Vec::new();
-            for _ in 0..3 {
-                // Everything has to be asked for anew.
-                let Some((peer, address)) = world.validating(server, &place).await else {
-                    return;
-                };
-                // The chain of trust down to `tld.` is no part of it.
-                assert_eq!(ask_innocent(address).await, NoError);
-                let before = cpu(&peer);
-                let question = Question::new(&name, kind).dnssec_ok().tcp();
-                // unbound lets some of them wait for longer than a client does.
-                let _ = question.ask(address).await;
-                costs.push(cpu(&peer) - before);
-            }
-            costs.sort();
-            println!("{server}: {name}: {:?} of CPU time", costs[1]);
+        let mut column = Vec::new();
+        for hostile in hostile() {
+            let Some(cost) = cost_of(&hostile, server, &mut world, &place).await else {
+                return;
+            };
+            column.push(format!("{cost:.2?}"));
         }
         let Some((_peer, address)) = world.validating(server, &place).await else {
             return;
@@ -128,11 +119,42 @@ async fn hostile_questions_leave_other_clients_their_answers() {
         }
         let hostile = flood.await.unwrap();
         latencies.sort();
-        println!(
-            "{server}: {hostile} hostile questions meanwhile; others waited {:?} (median), {:?} (99 of 100)",
-            latencies[100], latencies[198]
-        );
+        column.extend([100, 198].map(|at| format!("{:.2?}", latencies[at])));
+        column.push(hostile.to_string());
+        columns.push(column);
     }
+    let questions = hostile().map(|hostile| hostile.what);
+    let meanwhile = [
+        "others' wait in a flood of hashes, median",
+        "the same, 99 of 100",
+        "questions of that flood",
+    ];
+    println!("| | nodedns | unbound |\n|---|---|---|");
+    for (row, what) in questions.iter().chain(&meanwhile).enumerate() {
+        println!("| {what} | {} | {} |", columns[0][row], columns[1][row]);
+    }
+}
+
+/// The CPU time that `server` takes for a question, everything asked for anew: the median of three.
+async fn cost_of(
+    hostile: &Hostile,
+    server: &str,
+    world: &mut World,
+    place: &Place,
+) -> Option<Duration> {
+    let mut costs = Vec::new();
+    for _ in 0..3 {
+        let (peer, address) = world.validating(server, place).await?;
+        // The chain of trust down to `tld.` is no part of it.
+        assert_eq!(ask_innocent(address).await, NoError);
+        let before = cpu(&peer);
+        let question = Question::new(&hostile.name, hostile.kind).dnssec_ok().tcp();
+        // unbound lets some of them wait for longer than a client does.
+        let _ = question.ask(address).await;
+        costs.push(cpu(&peer) - before);
+    }
+    costs.sort();
+    Some(costs[1])
 }
 
 /// Asks for names of the zone whose hashes cost most, each another one, 8 at a time; gives their number.
@@ -173,6 +195,7 @@ fn cpu(peer: &Peer) -> Duration {
 
 /// A question that is to cost as much as possible, what is answered, and what it may cost.
 struct Hostile {
+    what: &'static str,
     name: String,
     kind: RecordType,
     code: ResponseCode,
@@ -182,24 +205,56 @@ struct Hostile {
 fn hostile() -> [Hostile; 5] {
     let deepest = (0..DEPTH).fold("tld.".to_owned(), |name, _| format!("z.{name}"));
     let deep_name = format!("{}hash.tld.", "a.".repeat(110));
-    let hostile = |name: &str, kind, code, [signatures, hashes, questions]: [f64; 3]| Hostile {
-        name: name.to_owned(),
-        kind,
-        code,
-        most: Work {
-            signatures,
-            hashes,
-            questions,
-        },
-    };
+    let hostile =
+        |what, name: &str, kind, code, [signatures, hashes, questions]: [f64; 3]| Hostile {
+            what,
+            name: name.to_owned(),
+            kind,
+            code,
+            most: Work {
+                signatures,
+                hashes,
+                questions,
+            },
+        };
     [
-        // KeyTrap, CVE-2023-50387: 40 keys with one tag, 60 signatures with that tag, none right.
-        hostile("www.trap.tld.", RecordType::A, ServFail, [40.0, 0.0, 8.0]),
-        // CVE-2023-50868: a name whose every label is to be hashed 50 times.
-        hostile(&deep_name, RecordType::A, NXDomain, [40.0, 160.0, 48.0]),
-        hostile("c0.chain.tld.", RecordType::A, ServFail, [60.0, 0.0, 20.0]),
-        hostile(&deepest, RecordType::TXT, ServFail, [128.0, 0.0, 48.0]),
-        hostile("big.tld.", RecordType::TXT, NoError, [20.0, 0.0, 8.0]),
+        // CVE-2023-50387: none of the signatures is right.
+        hostile(
+            "KeyTrap: 40 keys of one tag, 60 signatures",
+            "www.trap.tld.",
+            RecordType::A,
+            ServFail,
+            [40.0, 0.0, 8.0],
+        ),
+        // CVE-2023-50868.
+        hostile(
+            "NSEC3: a name of 112 labels, 50 iterations",
+            &deep_name,
+            RecordType::A,
+            NXDomain,
+            [40.0, 160.0, 48.0],
+        ),
+        hostile(
+            "a chain of 40 CNAMEs",
+            "c0.chain.tld.",
+            RecordType::A,
+            ServFail,
+            [60.0, 0.0, 20.0],
+        ),
+        hostile(
+            "30 delegations, one below the other",
+            &deepest,
+            RecordType::TXT,
+            ServFail,
+            [128.0, 0.0, 48.0],
+        ),
+        hostile(
+            "records of as much as a message holds",
+            "big.tld.",
+            RecordType::TXT,
+            NoError,
+            [20.0, 0.0, 8.0],
+        ),
     ]
 }
 
