@@ -4,9 +4,11 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::process::Running;
 
 /// One that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +51,7 @@ impl Proxy {
     ///
     /// # Errors
     /// It cannot be started, or accepts nobody within five seconds.
-    pub fn start(self, upstream: SocketAddr, folder: &Path) -> io::Result<Running> {
+    pub fn start(self, upstream: SocketAddr, folder: &Path) -> io::Result<Started> {
         let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let own = std::env::current_exe()?;
         let beside = |name: &str| own.with_file_name(name);
@@ -85,7 +87,7 @@ impl Proxy {
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.join("log"))?)
             .spawn()?;
-        let running = Running { child, listen };
+        let running = Running::of(child);
         let deadline = Instant::now() + Duration::from_secs(5);
         while TcpStream::connect(listen).is_err() {
             if Instant::now() > deadline {
@@ -97,59 +99,17 @@ impl Proxy {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(running)
+        Ok(Started { running, listen })
     }
 }
 
 /// A proxy that runs. Dropping it kills it.
 #[derive(Debug)]
-pub struct Running {
-    child: Child,
+pub struct Started {
+    /// The process.
+    pub running: Running,
     /// Where its clients connect to.
     pub listen: SocketAddr,
-}
-
-impl Running {
-    /// The CPU time that it has used so far, user and system, all its threads together.
-    ///
-    /// # Errors
-    /// It is gone.
-    pub fn cpu(&self) -> io::Result<Duration> {
-        let mut total = 0;
-        for thread in fs::read_dir(self.file("task"))? {
-            // proc-schedstat: nanoseconds on a CPU first. Finer than the ticks in `stat`.
-            let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-            let nanoseconds = text
-                .split(' ')
-                .next()
-                .and_then(|word| word.parse::<u64>().ok());
-            total += nanoseconds.ok_or_else(|| io::Error::other("no schedstat"))?;
-        }
-        Ok(Duration::from_nanos(total))
-    }
-
-    /// Its resident memory, in bytes.
-    ///
-    /// # Errors
-    /// It is gone.
-    pub fn memory(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(self.file("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
-        Ok(kilobytes.unwrap_or(0) * 1024)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended by itself if not.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Where the configurations of all are.

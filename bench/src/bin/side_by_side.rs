@@ -8,15 +8,16 @@
 //!
 //! Usage: `side_by_side [ROUNDS [SECONDS [WORD]]]`; with a word, only the rows that have it in their names.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::io;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
+use bench::figures::{self, Figures, Goal, to_float};
 use bench::load::{self, Kind};
-use bench::proxy::{Proxy, Running};
+use bench::process::Running;
+use bench::proxy::Proxy;
 use bench::tls::Tls;
 
 fn main() -> io::Result<()> {
@@ -37,7 +38,7 @@ fn main() -> io::Result<()> {
         encrypted: load::serve_tls(&tls)?,
         tls,
     };
-    let mut figures = Figures::new();
+    let mut figures = Figures::default();
     for round in 0..rounds as usize {
         for test in &tests {
             for place in 0..Proxy::ALL.len() {
@@ -49,16 +50,15 @@ fn main() -> io::Result<()> {
                     test.name,
                     proxy.name()
                 );
-                figures.entry((test.name, proxy)).or_default().push(figure);
+                figures.add(test.name, proxy.name(), figure);
             }
         }
     }
-    print(&tests, &figures);
+    let rows: Vec<(&str, &[Goal])> = tests.iter().map(|it| (it.name, it.goals)).collect();
+    let names = Proxy::ALL.map(Proxy::name);
+    figures::print(&figures, &rows, &names, Proxy::Rivers.name());
     Ok(())
 }
-
-/// What was measured, a figure a round.
-type Figures = BTreeMap<(&'static str, Proxy), Vec<f64>>;
 
 /// One row of the table.
 struct Test {
@@ -76,12 +76,6 @@ enum What {
     Requests,
     Base,
     Idle,
-}
-
-enum Goal {
-    /// This share of what another needs.
-    Of(Proxy, f64),
-    AtMost(f64),
 }
 
 const TESTS: [Test; 10] = [
@@ -108,22 +102,22 @@ const TESTS: [Test; 10] = [
     Test {
         name: "128 B there and back, 1 connection, CPU µs",
         what: What::PingPong(1),
-        goals: &[Goal::Of(Proxy::Haproxy, 0.75)],
+        goals: &[Goal::Of(Proxy::Haproxy.name(), 0.75)],
     },
     Test {
         name: "128 B there and back, 64 connections, CPU µs",
         what: What::PingPong(64),
-        goals: &[Goal::Of(Proxy::Haproxy, 0.88)],
+        goals: &[Goal::Of(Proxy::Haproxy.name(), 0.88)],
     },
     Test {
         name: "short connection, CPU µs",
         what: What::Short,
-        goals: &[Goal::Of(Proxy::Haproxy, 0.9)],
+        goals: &[Goal::Of(Proxy::Haproxy.name(), 0.9)],
     },
     Test {
         name: "TLS request, 64 connections, CPU µs",
         what: What::Requests,
-        goals: &[Goal::Of(Proxy::Haproxy, 0.7)],
+        goals: &[Goal::Of(Proxy::Haproxy.name(), 0.7)],
     },
     Test {
         name: "memory at start, KiB",
@@ -138,12 +132,12 @@ const TESTS: [Test; 10] = [
 ];
 
 const ONE_STREAM: [Goal; 2] = [
-    Goal::Of(Proxy::Haproxy, 0.65),
-    Goal::Of(Proxy::HaproxySplice, 0.9),
+    Goal::Of(Proxy::Haproxy.name(), 0.65),
+    Goal::Of(Proxy::HaproxySplice.name(), 0.9),
 ];
 const EIGHT_STREAMS: [Goal; 2] = [
-    Goal::Of(Proxy::Haproxy, 0.45),
-    Goal::Of(Proxy::HaproxySplice, 0.9),
+    Goal::Of(Proxy::Haproxy.name(), 0.45),
+    Goal::Of(Proxy::HaproxySplice.name(), 0.9),
 ];
 
 struct Scene {
@@ -160,29 +154,27 @@ impl Scene {
             What::Requests => self.encrypted,
             _ => self.plain,
         };
-        let running = proxy.start(upstream, folder.path())?;
+        let started = proxy.start(upstream, folder.path())?;
         // Its first health check, if it has one, and what else comes with a start.
         thread::sleep(Duration::from_millis(300));
-        let listen = running.listen;
+        let (listen, running) = (started.listen, &started.running);
         match what {
             What::Bulk(kind, streams) => {
-                let (cpu, bytes) =
-                    spent(&running, || load::bulk(listen, kind, streams, self.time))?;
+                let (cpu, bytes) = spent(running, || load::bulk(listen, kind, streams, self.time))?;
                 Ok(cpu / 1e3 / (bytes / 1e9))
             }
             What::PingPong(connections) => {
                 let (cpu, count) =
-                    spent(&running, || load::ping_pong(listen, connections, self.time))?;
+                    spent(running, || load::ping_pong(listen, connections, self.time))?;
                 Ok(cpu / count)
             }
             What::Short => {
-                let (cpu, count) = spent(&running, || load::short(listen, 8, self.time))?;
+                let (cpu, count) = spent(running, || load::short(listen, 8, self.time))?;
                 Ok(cpu / count)
             }
             What::Requests => {
-                let (cpu, count) = spent(&running, || {
-                    load::requests(listen, &self.tls, 64, self.time)
-                })?;
+                let (cpu, count) =
+                    spent(running, || load::requests(listen, &self.tls, 64, self.time))?;
                 Ok(cpu / count)
             }
             What::Base => Ok(to_float(running.memory()?) / 1024.0),
@@ -207,64 +199,6 @@ fn spent(running: &Running, work: impl FnOnce() -> u64) -> io::Result<(f64, f64)
     let done = work();
     let spent = running.cpu()? - before;
     Ok((spent.as_secs_f64() * 1e6, to_float(done)))
-}
-
-fn print(tests: &[&Test], figures: &Figures) {
-    let names: Vec<&str> = Proxy::ALL.iter().map(|proxy| proxy.name()).collect();
-    println!(
-        "| | {} | rivers ÷ others, and the goal |",
-        names.join(" | ")
-    );
-    println!("|{}", "---|".repeat(names.len() + 2));
-    for test in tests {
-        let of = |proxy| {
-            figures
-                .get(&(test.name, proxy))
-                .map_or(&[][..], Vec::as_slice)
-        };
-        let medians = Proxy::ALL.map(|proxy| format!("{:.1}", median(of(proxy))));
-        let goals = test.goals.iter().map(|goal| {
-            let (text, is_reached) = match goal {
-                Goal::Of(other, share) => {
-                    let pairs = of(Proxy::Rivers).iter().zip(of(*other));
-                    let ratios: Vec<f64> = pairs.map(|(ours, theirs)| ours / theirs).collect();
-                    let ratio = median(&ratios);
-                    let text = format!("{ratio:.2} × {}, {share}", other.name());
-                    (text, ratio <= *share)
-                }
-                Goal::AtMost(most) => (format!("{most:.0}"), median(of(Proxy::Rivers)) <= *most),
-            };
-            let outcome = if is_reached { "reached" } else { "**missed**" };
-            format!("{text}: {outcome}")
-        });
-        let goals: Vec<String> = goals.collect();
-        println!(
-            "| {} | {} | {} |",
-            test.name,
-            medians.join(" | "),
-            goals.join("; ")
-        );
-    }
-}
-
-/// Of an even number, the mean of the two in the middle.
-fn median(all: &[f64]) -> f64 {
-    let mut all = all.to_vec();
-    all.sort_by(f64::total_cmp);
-    let middle = all.len() / 2;
-    match (all.get(middle), all.len() % 2) {
-        (None, _) => f64::NAN,
-        (Some(&upper), 0) => f64::midpoint(all[middle - 1], upper),
-        (Some(&middle), _) => middle,
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nobody looks at the sixteenth digit"
-)]
-fn to_float(number: u64) -> f64 {
-    number as f64
 }
 
 const IDLE: usize = 5_000;
