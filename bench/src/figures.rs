@@ -1,6 +1,8 @@
 //! What was measured, and the table that tells.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::time::Duration;
 
 /// A figure a round for each row and each of those who are compared.
 #[derive(Debug, Default)]
@@ -13,6 +15,32 @@ pub enum Goal {
     Of(&'static str, f64),
     /// A figure.
     AtMost(f64),
+}
+
+/// What a side-by-side run is told: `[ROUNDS [SECONDS [WORD]]]`.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    /// How often everything is measured.
+    pub rounds: usize,
+    /// How long each load goes on.
+    pub time: Duration,
+    /// Only rows that have it in their names.
+    pub word: String,
+}
+
+impl Arguments {
+    /// Those of the command line: 3 rounds of 3 seconds, and all rows, unless told otherwise.
+    #[must_use]
+    pub fn read() -> Self {
+        let mut words = env::args().skip(1);
+        let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(3);
+        let (rounds, seconds) = (number(), number());
+        Self {
+            rounds: rounds as usize,
+            time: Duration::from_secs(seconds),
+            word: words.next().unwrap_or_default(),
+        }
+    }
 }
 
 impl Figures {

@@ -59,6 +59,21 @@ pub fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>, StateError> {
 /// # Errors
 /// The folder cannot be made, or nothing can be written there.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_with_mode(path, content, 0o640)
+}
+
+/// The same for what nobody but its owner may read.
+///
+/// # Errors
+/// Those of [`write`].
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_with_mode(path, content, PRIVATE_MODE)
+}
+
+/// The mode of files that nobody but their owner may read.
+pub const PRIVATE_MODE: u32 = 0o600;
+
+fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     DirBuilder::new()
         .recursive(true)
@@ -73,7 +88,7 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o640)
+        .mode(mode)
         .open(&new)?;
     file.write_all(content)?;
     file.sync_all()?;

@@ -74,16 +74,8 @@ pub(crate) enum Command {
     Cache {
         #[command(subcommand)]
         what: Cache,
-        /// How to print what came of it.
-        #[arg(
-            short = 'o',
-            long = "output",
-            value_name = "FORM",
-            value_enum,
-            default_value_t,
-            global = true
-        )]
-        output: Form,
+        #[command(flatten)]
+        output: Output,
     },
     /// Names that the running nodedns does not validate for a while (RFC 7646).
     ///
@@ -93,16 +85,8 @@ pub(crate) enum Command {
     NegativeAnchor {
         #[command(subcommand)]
         what: NegativeAnchor,
-        /// How to print what there is then.
-        #[arg(
-            short = 'o',
-            long = "output",
-            value_name = "FORM",
-            value_enum,
-            default_value_t,
-            global = true
-        )]
-        output: Form,
+        #[command(flatten)]
+        output: Output,
     },
     /// Say whether the running nodedns is ready, for the probe of a pod.
     ///
@@ -160,6 +144,21 @@ pub(crate) enum NegativeAnchor {
         #[arg(value_parser = Name::from_text)]
         name: Name,
     },
+}
+
+/// How what came of a command is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Output {
+    /// How to print what came of it.
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FORM",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
+    pub(crate) form: Form,
 }
 
 /// How something is printed.
@@ -381,7 +380,7 @@ mod tests {
         let Some(Command::NegativeAnchor { what, output }) = cli.command else {
             panic!("{cli:?}")
         };
-        assert_eq!(output, Form::Json);
+        assert_eq!(output.form, Form::Json);
         assert!(
             matches!(what, NegativeAnchor::Add { lifetime, .. } if lifetime == 2 * DAY),
             "{what:?}"

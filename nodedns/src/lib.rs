@@ -109,13 +109,13 @@ pub fn run(
     }
     if let Some(Command::Cache { what, output }) = &cli.command {
         let out = &mut io::stdout().lock();
-        return cache_command::run(&cli.folders.run_dir, what, *output, out);
+        return cache_command::run(&cli.folders.run_dir, what, output.form, out);
     }
     if let Some(Command::NegativeAnchor { what, output }) = &cli.command {
         return negative_anchor::run(
             &cli.folders.run_dir,
             what,
-            *output,
+            output.form,
             &mut io::stdout().lock(),
         );
     }

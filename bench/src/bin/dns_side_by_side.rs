@@ -9,7 +9,6 @@
 //! Usage: `dns_side_by_side [ROUNDS [SECONDS [WORD]]]`; with a word, only the rows that have it in their names.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::io;
 use std::time::Duration;
 
@@ -17,22 +16,14 @@ use bench::dns::ask::{self, Asked, End};
 use bench::dns::questions::question;
 use bench::dns::server::{Server, Started};
 use bench::dns::zones::{NAMES, PLAIN, SIGNED, Zones};
-use bench::figures::{self, Figures, Goal, to_float};
+use bench::figures::{self, Arguments, Figures, Goal, to_float};
 
 fn main() -> io::Result<()> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let number = |place: usize| {
-        arguments
-            .get(place)
-            .and_then(|word| word.parse::<u32>().ok())
-    };
-    let rounds = number(0).unwrap_or(3);
-    let seconds = number(1).unwrap_or(3);
-    let word = arguments.get(2).map_or("", String::as_str);
-    let rows: Vec<&Row> = ROWS.iter().filter(|row| row.name.contains(word)).collect();
+    let Arguments { rounds, time, word } = Arguments::read();
+    let rows: Vec<&Row> = ROWS.iter().filter(|row| row.name.contains(&word)).collect();
     let folder = tempfile::tempdir()?;
     let scene = Scene {
-        time: Duration::from_secs(seconds.into()),
+        time,
         zones: Zones::serve(
             "127.0.0.53:5300".parse().map_err(io::Error::other)?,
             folder.path(),
@@ -40,7 +31,7 @@ fn main() -> io::Result<()> {
     };
     let mut figures = Figures::default();
     let mut lost = BTreeMap::new();
-    for round in 0..rounds as usize {
+    for round in 0..rounds {
         for row in &rows {
             for place in 0..ALL.len() {
                 let server = ALL[(place + round) % ALL.len()];

@@ -8,38 +8,29 @@
 //!
 //! Usage: `side_by_side [ROUNDS [SECONDS [WORD]]]`; with a word, only the rows that have it in their names.
 
-use std::env;
 use std::io;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use bench::figures::{self, Figures, Goal, to_float};
+use bench::figures::{self, Arguments, Figures, Goal, to_float};
 use bench::load::{self, Kind};
 use bench::process::Running;
 use bench::proxy::Proxy;
 use bench::tls::Tls;
 
 fn main() -> io::Result<()> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let number = |place: usize| {
-        arguments
-            .get(place)
-            .and_then(|word| word.parse::<u32>().ok())
-    };
-    let rounds = number(0).unwrap_or(3);
-    let seconds = number(1).unwrap_or(3);
-    let word = arguments.get(2).map_or("", String::as_str);
-    let tests: Vec<&Test> = TESTS.iter().filter(|it| it.name.contains(word)).collect();
+    let Arguments { rounds, time, word } = Arguments::read();
+    let tests: Vec<&Test> = TESTS.iter().filter(|it| it.name.contains(&word)).collect();
     let tls = Tls::new();
     let scene = Scene {
-        time: Duration::from_secs(seconds.into()),
+        time,
         plain: load::serve()?,
         encrypted: load::serve_tls(&tls)?,
         tls,
     };
     let mut figures = Figures::default();
-    for round in 0..rounds as usize {
+    for round in 0..rounds {
         for test in &tests {
             for place in 0..Proxy::ALL.len() {
                 let proxy = Proxy::ALL[(place + round) % Proxy::ALL.len()];

@@ -284,11 +284,11 @@ mod tests {
     fn what_a_killed_writer_left_behind_stops_nobody() {
         let (_folder, local) = store();
         put(&local, "a", "whole");
-        fs::write(local.directory().join(".a.new"), "ha").unwrap();
+        fs::write(local.directory().join("a.new"), "ha").unwrap();
         assert_eq!(local.read("a").unwrap().unwrap().expose(), "whole");
         put(&local, "a", "next");
         assert_eq!(local.read("a").unwrap().unwrap().expose(), "next");
-        assert!(!local.directory().join(".a.new").exists());
+        assert!(!local.directory().join("a.new").exists());
     }
 
     #[test]
