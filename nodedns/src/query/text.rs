@@ -38,7 +38,13 @@ pub(super) fn print(report: &Report, trace: bool, out: &mut impl Write) -> io::R
     }
     writeln!(out, "\nthe way, in milliseconds:")?;
     if report.steps.is_empty() {
-        writeln!(out, "  answered here: nobody is asked for this name")?;
+        let why = match rcode.as_str() {
+            "REFUSED" => {
+                "no zone of the configuration has this name: one called `.` has all that no other has"
+            }
+            _ => "answered here: nobody is asked for this name",
+        };
+        writeln!(out, "  {why}")?;
     }
     for step in &report.steps {
         let StepForm { at_ms, what } = step;
@@ -225,5 +231,12 @@ mod tests {
     #[test]
     fn what_nobody_was_asked_is_said_to_be_so() {
         insta::assert_snapshot!("local_traced", printed(&local(), true));
+        let refused = Report {
+            name: "www.example.".to_owned(),
+            rcode: "REFUSED".to_owned(),
+            answer: Vec::new(),
+            ..local()
+        };
+        insta::assert_snapshot!("refused_traced", printed(&refused, true));
     }
 }
