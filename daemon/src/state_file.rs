@@ -65,7 +65,7 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 /// The same for what nobody but its owner may read.
 ///
 /// # Errors
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     write_with_mode(path, content, PRIVATE_MODE)
 }
