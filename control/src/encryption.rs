@@ -114,18 +114,17 @@ impl Keyring {
     /// changes.
     pub fn advance(&mut self) {
         self.step = match self.step {
-            Step::Settled | Step::Dropping => {
-                if self.step == Step::Dropping {
-                    self.keys.truncate(1);
-                }
-                Step::Settled
-            }
+            Step::Settled => Step::Settled,
             Step::Adding => {
                 self.keys.rotate_right(1);
                 Step::Promoting
             }
             Step::Promoting => Step::Rewriting,
             Step::Rewriting => Step::Dropping,
+            Step::Dropping => {
+                self.keys.truncate(1);
+                Step::Settled
+            }
         };
     }
 

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use daemon::state_file;
 use thiserror::Error;
 
-use crate::private_file;
 use crate::secret::Secret;
 
 /// All hosts.
@@ -77,16 +77,14 @@ impl Hosts {
     pub(crate) fn write(&self, host: IpAddr, file: &str, text: &Secret) -> Result<(), HostError> {
         let path = self.path(host, file);
         let write = || {
-            let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-                return Err(io::Error::from(io::ErrorKind::InvalidInput));
-            };
+            let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
             if !directory.is_dir() {
                 DirBuilder::new()
                     .recursive(true)
                     .mode(DIRECTORY_MODE)
                     .create(directory)?;
             }
-            private_file::write(directory, &name.to_string_lossy(), text)
+            state_file::write_private(&path, text.expose().as_bytes())
         };
         write().map_err(|cause| HostError {
             path: path.clone(),

@@ -51,7 +51,6 @@ mod lease;
 mod metrics;
 mod observe;
 mod output;
-mod private_file;
 mod record;
 mod status;
 mod store;

@@ -89,7 +89,8 @@ impl Cache {
     /// waits for the removal only.
     pub(crate) fn forget_within(&self, tops: &[Name]) -> usize {
         let touched = |shard: &Store| {
-            let touched = shard.keys(|entry| entry.touches(tops));
+            let touched =
+                shard.filter_map(|key, entry| entry.touches(tops).then(|| Arc::clone(key)));
             shard.remove(&touched.into_iter().collect())
         };
         self.shards.iter().map(touched).sum()
@@ -97,17 +98,14 @@ impl Cache {
 
     /// What may be used at `now` of names at or below `top`, by name.
     pub(crate) fn list(&self, top: &Name, now: Instant) -> Vec<(Key, Arc<Entry>)> {
-        let is_wanted = |key: &[u8]| {
-            let name = key.len().checked_sub(key::TAIL).map(|end| &key[..end]);
-            name.is_some_and(|name| is_within(name, top.as_wire()))
+        let pick = |key: &Arc<[u8]>, entry: &Arc<Entry>| {
+            let key = Key::from_bytes(key)?;
+            (entry.is_fresh(now) && is_within(key.name(), top.as_wire()))
+                .then(|| (key, Arc::clone(entry)))
         };
-        let mut found: Vec<(Key, Arc<Entry>)> = self
-            .shards
-            .iter()
-            .flat_map(|shard| shard.entries(is_wanted))
-            .filter(|(_, entry)| entry.is_fresh(now))
-            .filter_map(|(key, entry)| Some((Key::from_bytes(&key)?, entry)))
-            .collect();
+        let shards = self.shards.iter();
+        let mut found: Vec<(Key, Arc<Entry>)> =
+            shards.flat_map(|shard| shard.filter_map(pick)).collect();
         found.sort_by(|(one, _), (other, _)| {
             compare(one.name(), other.name()).then_with(|| one.as_bytes().cmp(other.as_bytes()))
         });

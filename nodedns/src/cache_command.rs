@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use daemon::exit::Failure;
 use serde::Serialize;
 
@@ -34,14 +33,12 @@ pub(crate) fn run(
             name: name.to_string(),
         },
     };
-    let reply = client::call(run_dir, &request).map_err(Failure::failed)?;
-    print(out, reply, form)?;
+    print(out, client::ask(run_dir, &request)?, form)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn print(out: &mut impl Write, reply: Reply, form: Form) -> Result<(), Failure> {
     let printed = match (reply, form) {
-        (Reply::Error(sentence), _) => return Err(Failure::failed(anyhow!(sentence))),
         (Reply::CacheStats(stats), Form::Json) => json(out, &stats),
         (Reply::CacheFlushed(flushed), Form::Json) => json(out, &flushed),
         (Reply::CacheDump(dump), Form::Json) => json(out, &dump),
@@ -50,7 +47,7 @@ fn print(out: &mut impl Write, reply: Reply, form: Form) -> Result<(), Failure> 
             writeln!(out, "forgot {answers} answers")
         }
         (Reply::CacheDump(dump), Form::Text) => print_dump(out, &dump),
-        (Reply::NegativeAnchors(_) | Reply::Health(_), _) => {
+        (Reply::Error(_) | Reply::NegativeAnchors(_) | Reply::Health(_), _) => {
             return Err(Failure::failed(CallError::Unexpected));
         }
     };

@@ -17,9 +17,8 @@ use crate::control_socket::protocol::{Health, Reply, Request};
 /// # Errors
 /// It does not run, or is not ready; the sentence says what it waits for.
 pub(crate) fn run(run_dir: &Path, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    match client::call(run_dir, &Request::Health {}).map_err(Failure::failed)? {
+    match client::ask(run_dir, &Request::Health {})? {
         Reply::Health(health) => judge(&health).map_err(|why| Failure::failed(anyhow!(why)))?,
-        Reply::Error(sentence) => return Err(Failure::failed(anyhow!(sentence))),
         _ => return Err(Failure::failed(CallError::Unexpected)),
     }
     writeln!(out, "ready").map_err(Failure::failed)?;

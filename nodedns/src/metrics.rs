@@ -130,14 +130,14 @@ impl Metrics {
         self.hashes.increment(work.hashes.into());
     }
 
-    /// So many packets were lost before they could be read.
-    pub(crate) fn lost(&self, count: u64) {
-        self.unanswered[Unanswered::Lost as usize].increment(count);
-    }
-
     /// A packet got no answer.
     pub(crate) fn unanswered(&self, reason: Unanswered) {
-        self.unanswered[reason as usize].increment(1);
+        self.all_unanswered(reason, 1);
+    }
+
+    /// So many packets got no answer.
+    pub(crate) fn all_unanswered(&self, reason: Unanswered, count: u64) {
+        self.unanswered[reason as usize].increment(count);
     }
 }
 

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use daemon::exit::Failure;
 use jiff::Timestamp;
 
@@ -39,8 +38,7 @@ pub(crate) fn run(
         },
         NegativeAnchor::List => Request::NegativeAnchors {},
     };
-    match client::call(run_dir, &request).map_err(Failure::failed)? {
-        Reply::Error(sentence) => Err(Failure::failed(anyhow!(sentence))),
+    match client::ask(run_dir, &request)? {
         Reply::NegativeAnchors(reply) => {
             if let Some(warning) = &reply.warning {
                 eprintln!("nodedns: {warning}");

@@ -22,12 +22,14 @@ use crate::servers::coredns;
 #[tokio::test]
 async fn no_datagram_is_lost_while_a_process_takes_the_place_of_another() {
     let place = Place::loopback();
-    let Some(server) = server(&place).await else {
+    let Some(Scene {
+        node,
+        zones,
+        _server,
+    }) = Scene::start(&place).await
+    else {
         return;
     };
-    let zones = zone(".", &[server.address().to_string()]);
-    let node = Node::start(&place, &zones).await;
-    assert_eq!(node.addresses("www.example.").await, ["192.0.2.7"]);
     let clients = Clients::start(node.address);
     let serving = replaced(&place, node.peer, &zones).await;
     let (asked, lost) = clients.stop();
@@ -42,12 +44,14 @@ async fn no_datagram_is_lost_while_a_process_takes_the_place_of_another() {
 #[tokio::test]
 async fn over_tcp_nothing_is_lost_either() {
     let place = Place::loopback();
-    let Some(server) = server(&place).await else {
+    let Some(Scene {
+        node,
+        zones,
+        _server,
+    }) = Scene::start(&place).await
+    else {
         return;
     };
-    let zones = zone(".", &[server.address().to_string()]);
-    let node = Node::start(&place, &zones).await;
-    assert_eq!(node.addresses("www.example.").await, ["192.0.2.7"]);
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = [1_000_000, 50, 1]
         .into_iter()
@@ -128,11 +132,10 @@ fn exchange(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
 #[tokio::test]
 async fn each_of_two_processes_says_itself_whether_it_answers() {
     let place = Place::loopback();
-    let Some(server) = server(&place).await else {
+    let Some(scene) = Scene::start(&place).await else {
         return;
     };
-    let zones = zone(".", &[server.address().to_string()]);
-    let first = Node::start(&place, &zones).await;
+    let first = &scene.node;
     let run_dir = place.folder().join("second");
     let run_dir = format!("--run-dir={}", run_dir.display());
     let second = Launch::new(&place, "nodedns", &program::path("nodedns"))
@@ -189,8 +192,25 @@ async fn successor(place: &Place, zones: &str) -> Peer {
     next
 }
 
-async fn server(place: &Place) -> Option<CoreDns> {
-    coredns(place, 2, "example.", "www 3600 A 192.0.2.7").await
+/// A server, and a process that has its answer.
+struct Scene {
+    node: Node,
+    zones: String,
+    _server: CoreDns,
+}
+
+impl Scene {
+    async fn start(place: &Place) -> Option<Self> {
+        let server = coredns(place, 2, "example.", "www 3600 A 192.0.2.7").await?;
+        let zones = zone(".", &[server.address().to_string()]);
+        let node = Node::start(place, &zones).await;
+        assert_eq!(node.addresses("www.example.").await, ["192.0.2.7"]);
+        Some(Self {
+            node,
+            zones,
+            _server: server,
+        })
+    }
 }
 
 struct Clients {

@@ -9,9 +9,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use daemon::state_file::{self, PRIVATE_MODE as FILE_MODE};
 use thiserror::Error;
 
-use crate::private_file::{self, MODE as FILE_MODE};
 use crate::secret::Secret;
 
 /// A directory of secrets. It is made when the first one is written.
@@ -174,9 +174,9 @@ impl Locked<'_> {
 
     /// Writes the file of this name anew, durably.
     pub(super) fn write(&self, name: &str, text: &Secret) -> Result<(), LocalError> {
-        let directory = &self.local.directory;
-        private_file::write(directory, name, text)
-            .map_err(|cause| io_error(&directory.join(name), "write it", cause))
+        let path = self.local.directory.join(name);
+        state_file::write_private(&path, text.expose().as_bytes())
+            .map_err(|cause| io_error(&path, "write it", cause))
     }
 }
 

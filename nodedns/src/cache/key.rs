@@ -129,7 +129,7 @@ impl fmt::Debug for Key {
 }
 
 /// Bytes after the name.
-pub(super) const TAIL: usize = 3;
+const TAIL: usize = 3;
 
 #[cfg(test)]
 mod tests {

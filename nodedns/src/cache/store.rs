@@ -111,21 +111,14 @@ impl Store {
         self.make_room(&mut order, now)
     }
 
-    /// Every key for which `wanted` says so of what is kept under it.
-    pub(super) fn keys(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Arc<[u8]>> {
+    /// What `pick` makes of each that is kept, fresh or not, where it makes something.
+    pub(super) fn filter_map<T>(
+        &self,
+        pick: impl Fn(&Arc<[u8]>, &Arc<Entry>) -> Option<T>,
+    ) -> Vec<T> {
         let items = self.items.pin();
         let all = items.iter();
-        all.filter(|(_, item)| wanted(&item.entry))
-            .map(|(key, _)| Arc::clone(key))
-            .collect()
-    }
-
-    /// Everything for whose key `wanted` says so, fresh or not.
-    pub(super) fn entries(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<(Arc<[u8]>, Arc<Entry>)> {
-        let items = self.items.pin();
-        let all = items.iter();
-        all.filter(|(key, _)| wanted(key))
-            .map(|(key, item)| (Arc::clone(key), Arc::clone(&item.entry)))
+        all.filter_map(|(key, item)| pick(key, &item.entry))
             .collect()
     }
 
@@ -383,7 +376,8 @@ mod tests {
             }
             let store = &fixture.store;
             if kept < 128 {
-                let gone = store.keys(|_| true).into_iter().filter(|key| key[1] == kept).collect();
+                let gone = store.filter_map(|key, _| (key[1] == kept).then(|| Arc::clone(key)));
+                let gone = gone.into_iter().collect();
                 store.remove(&gone);
             }
             let order = store.order();

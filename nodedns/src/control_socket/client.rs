@@ -5,6 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::anyhow;
+use daemon::exit::Failure;
+
 use crate::control_socket::path;
 use crate::control_socket::protocol::{MAX_REPLY, Reply, Request};
 
@@ -29,7 +32,7 @@ pub(crate) enum CallError {
 ///
 /// # Errors
 /// There is no reply.
-pub(crate) fn call(run_dir: &Path, request: &Request) -> Result<Reply, CallError> {
+pub(super) fn call(run_dir: &Path, request: &Request) -> Result<Reply, CallError> {
     let path = path(run_dir);
     let stream = UnixStream::connect(&path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -42,6 +45,17 @@ pub(crate) fn call(run_dir: &Path, request: &Request) -> Result<Reply, CallError
         },
     })?;
     exchange(stream, request).map_err(|source| CallError::NoReply { path, source })
+}
+
+/// Has the nodedns with this run directory do what is wanted.
+///
+/// # Errors
+/// There is no reply, or it is a refusal.
+pub(crate) fn ask(run_dir: &Path, request: &Request) -> Result<Reply, Failure> {
+    match call(run_dir, request).map_err(Failure::failed)? {
+        Reply::Error(sentence) => Err(Failure::failed(anyhow!(sentence))),
+        reply => Ok(reply),
+    }
 }
 
 fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Reply> {

@@ -40,9 +40,6 @@ pub(crate) async fn serve(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
-                    // An answer that waits for the acknowledgement of the one before is 40 ms
-                    // late. Where it fails the connection is gone.
-                    let _ = stream.set_nodelay(true);
                     let connection = Connection::new(stream, Arc::clone(&service));
                     connections.spawn(connection.run(drain.clone()));
                 }
@@ -60,7 +57,6 @@ pub(crate) async fn serve(
     while connections.len() < MAX_CONNECTIONS
         && let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await
     {
-        let _ = stream.set_nodelay(true);
         let connection = Connection::new(stream, Arc::clone(&service));
         connections.spawn(connection.run(drain.clone()));
     }
@@ -95,6 +91,9 @@ struct Connection {
 impl Connection {
     fn new(stream: TcpStream, service: Arc<Service>) -> Self {
         service.metrics.tcp_connections.increment(1);
+        // An answer that waits for the acknowledgement of the one before is 40 ms late.
+        // Where it fails the connection is gone.
+        let _ = stream.set_nodelay(true);
         Self {
             stream,
             service,
@@ -111,10 +110,9 @@ impl Connection {
         // Each miss has a place, so that no answer waits for one.
         let (replies, mut answered) = mpsc::channel::<Vec<u8>>(MAX_WAITING);
         let mut last_active = Instant::now();
-        let mut patience = IDLE;
-        let mut is_draining = false;
         let mut has_ended = false;
-        let mut end = last_active;
+        // When it is to be over; set by the drain.
+        let mut end: Option<Instant> = None;
         loop {
             while self.take_queries(&replies) {
                 if self.write().await.is_err() {
@@ -126,6 +124,10 @@ impl Connection {
                 return;
             }
             let reads = !has_ended && self.waiting < MAX_WAITING;
+            let enough = match end {
+                None => last_active + IDLE,
+                Some(end) => end.min(last_active + DRAIN_PATIENCE),
+            };
             tokio::select! {
                 Some(answer) = answered.recv() => {
                     self.waiting -= 1;
@@ -136,13 +138,10 @@ impl Connection {
                     Ok(0) => has_ended = true,
                     Err(_) => return,
                 },
-                () = sleep_until(last_active + patience), if self.waiting == 0 => break,
-                () = sleep_until(end), if is_draining && self.waiting == 0 => break,
-                () = drain.started(), if !is_draining => {
-                    is_draining = true;
+                () = sleep_until(enough), if self.waiting == 0 => break,
+                () = drain.started(), if end.is_none() => {
                     last_active = Instant::now();
-                    patience = DRAIN_PATIENCE;
-                    end = last_active + DRAIN;
+                    end = Some(last_active + DRAIN);
                 }
             }
         }

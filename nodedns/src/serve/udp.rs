@@ -94,10 +94,9 @@ impl Port {
         for place in 0..received {
             self.serve(place, now);
         }
-        let failed = self.batch.send(self.socket.as_ref());
-        for _ in 0..failed {
-            self.service.metrics.unanswered(Unanswered::SendFailed);
-        }
+        let failed = self.batch.send(self.socket.as_ref()) as u64;
+        let metrics = &self.service.metrics;
+        metrics.all_unanswered(Unanswered::SendFailed, failed);
         Ok(())
     }
 
@@ -132,9 +131,9 @@ impl Port {
         let Ok(lost) = sys::lost_datagrams(self.socket.as_ref()) else {
             return;
         };
-        self.service
-            .metrics
-            .lost(lost.wrapping_sub(self.lost).into());
+        let more = lost.wrapping_sub(self.lost).into();
+        let metrics = &self.service.metrics;
+        metrics.all_unanswered(Unanswered::Lost, more);
         self.lost = lost;
     }
 }
