@@ -1,12 +1,13 @@
 //! One process takes the place of another while clients ask: no question is lost.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use tests::clients::Clients;
 use tests::coredns::CoreDns;
 use tests::dns::{Question, RecordType};
 use tests::launch::Launch;
@@ -30,7 +31,7 @@ async fn no_datagram_is_lost_while_a_process_takes_the_place_of_another() {
     else {
         return;
     };
-    let clients = Clients::start(node.address);
+    let clients = Clients::start(node.address, "www.example.");
     let serving = replaced(&place, node.peer, &zones).await;
     let (asked, lost) = clients.stop();
     println!("{asked} questions, {lost} of them lost");
@@ -211,74 +212,6 @@ impl Scene {
             _server: server,
         })
     }
-}
-
-struct Clients {
-    stop: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
-    threads: Vec<thread::JoinHandle<u64>>,
-}
-
-impl Clients {
-    fn start(server: SocketAddr) -> Self {
-        let (stop, asked) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let threads = (0..4).map(|_| {
-            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
-            thread::spawn(move || {
-                let mut lost = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    let (sent, answered) = round(server);
-                    asked.fetch_add(sent, Ordering::Relaxed);
-                    lost += sent - answered;
-                }
-                lost
-            })
-        });
-        Self {
-            threads: threads.collect(),
-            stop,
-            asked,
-        }
-    }
-
-    /// Questions asked, and those that had no answer.
-    fn stop(self) -> (u64, u64) {
-        self.stop.store(true, Ordering::Relaxed);
-        let lost = self
-            .threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .sum();
-        (self.asked.load(Ordering::Relaxed), lost)
-    }
-}
-
-/// Asks a thousand questions from one port, and gives the numbers of questions and answers.
-fn round(server: SocketAddr) -> (u64, u64) {
-    let socket = UdpSocket::bind((server.ip(), 0)).unwrap();
-    socket.connect(server).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(3)))
-        .unwrap();
-    let question = Question::new("www.example.", RecordType::A).wire();
-    let (mut sent, mut answered) = (0, 0);
-    let mut buffer = [0; 512];
-    while answered < 1_000 {
-        while sent < 1_000 && sent - answered < 16 {
-            // An error is what became of an earlier one; that one is counted by its missing answer.
-            let _ = socket.send(&question);
-            sent += 1;
-        }
-        match socket.recv(&mut buffer) {
-            Ok(_) => answered += 1,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            Err(_) => break,
-        }
-    }
-    (sent, answered)
 }
 
 const TIMES: u64 = 4;

@@ -1,10 +1,11 @@
 //! A cluster's API: one etcd and one to three real kube-apiservers, with a CA and users.
 //!
 //! The servers stand on `address(2)` to `address(4)`, port 6443, as on three control plane nodes.
-//! There is no controller manager, no scheduler and no kubelet: what a test puts into the API stays
-//! as it is. No reconciler writes the `kubernetes` Endpoints, which is CKE's way and control's task.
+//! There is no controller manager, no scheduler and no kubelet, unless a test starts [`Controllers`] and a
+//! [`crate::node::Node`]: what it puts into the API stays as it is. No reconciler writes the `kubernetes` Endpoints, which is CKE's way and control's task.
 
 mod api_server;
+mod controllers;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::place::Place;
 use crate::wait;
 
 pub use api_server::ApiServer;
+pub use controllers::Controllers;
 
 /// A running cluster.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ impl Cluster {
         Builder {
             place,
             api_servers: 1,
+            service_accounts: false,
             flags: Vec::new(),
         }
     }
@@ -95,6 +98,7 @@ impl Cluster {
 pub struct Builder<'a> {
     place: &'a Place,
     api_servers: u8,
+    service_accounts: bool,
     flags: Vec<String>,
 }
 
@@ -111,6 +115,13 @@ impl Builder<'_> {
             "a test's machine has room for three API servers"
         );
         self.api_servers = number;
+        self
+    }
+
+    /// Pods get service accounts, for which somebody has to run [`Controllers`].
+    #[must_use]
+    pub fn service_accounts(mut self) -> Self {
+        self.service_accounts = true;
         self
     }
 
@@ -135,6 +146,11 @@ impl Builder<'_> {
         let etcd = Etcd::start(self.place, &pki).await?;
         let admin = pki.client("admin", Some("system:masters"));
         let mut flags = common_flags(&pki);
+        if !self.service_accounts {
+            // Without a controller manager no default service account appears, and this plugin would
+            // wait for one before it lets a pod in.
+            flags.push("--disable-admission-plugins=ServiceAccount".to_owned());
+        }
         flags.extend(etcd.api_server_flags());
         flags.extend(self.flags);
         let mut api_servers: Vec<ApiServer> = (2..2 + self.api_servers)
@@ -175,9 +191,6 @@ fn common_flags(pki: &Pki) -> Vec<String> {
         "--authorization-mode=Node,RBAC".to_owned(),
         "--allow-privileged=true".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
-        // Without a controller manager no default service account appears, and this plugin would wait
-        // for one before it lets a pod in.
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
     ]
 }
 

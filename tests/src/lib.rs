@@ -30,20 +30,22 @@
 //! ```
 //!
 //! From top to bottom: the peers ([`kubernetes`], [`etcd`], [`coredns`], [`authoritative`], [`recursive`],
-//! [`resolver`], [`vault`]) and our
+//! [`resolver`], [`vault`], [`node`]) and our
 //! programs ([`program`]) are each a [`launch::Launch`], which becomes a [`peer::Peer`], in a
-//! [`place::Place`]. [`dns`] and [`admin`] ask and [`wait`] waits; [`pki`] makes certificates; [`binaries`] finds
+//! [`place::Place`]. [`dns`], [`clients`] and [`admin`] ask and [`wait`] waits; [`pki`] makes certificates; [`binaries`] finds
 //! what to start and skips loudly.
 
 pub mod admin;
 pub mod authoritative;
 pub mod binaries;
+pub mod clients;
 pub mod coredns;
 pub mod dns;
 pub mod etcd;
 pub mod kubernetes;
 pub mod launch;
 mod netns;
+pub mod node;
 pub mod peer;
 pub mod pki;
 pub mod place;

@@ -132,8 +132,14 @@ impl Pki {
         let public = self.write("service-account.pub", &key.public_key_pem());
         (
             public,
-            self.write("service-account.key", &key.serialize_pem()),
+            self.write(SERVICE_ACCOUNT_KEY, &key.serialize_pem()),
         )
+    }
+
+    /// The private file of [`Self::service_account_key`].
+    #[must_use]
+    pub(crate) fn service_account_private_key(&self) -> PathBuf {
+        self.folder.join(SERVICE_ACCOUNT_KEY)
     }
 
     /// Writes a kubeconfig for a user and the API server with this URL; it names the certificates' files.
@@ -193,3 +199,5 @@ current-context: context
         path
     }
 }
+
+const SERVICE_ACCOUNT_KEY: &str = "service-account.key";

@@ -1,0 +1,3 @@
+//! What is in `deploy/`: images, manifests and the like, by the tools that they are for.
+
+mod images;

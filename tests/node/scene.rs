@@ -1,0 +1,350 @@
+//! The cluster, its node, and the world outside.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tests::authoritative::Authoritative;
+use tests::dns::{Question, RecordType};
+use tests::kubernetes::{Cluster, Controllers};
+use tests::launch::{Launch, Output};
+use tests::node::{Node, Plan, images};
+use tests::peer::Peer;
+use tests::place::Place;
+use tests::signed::{Denial, Recipe, Signer, Time};
+use tests::{binaries, program, wait};
+
+/// Ended from top to bottom.
+pub(crate) struct Scene {
+    pub(crate) node: Node,
+    pub(crate) rivers: Peer,
+    _controllers: Controllers,
+    pub(crate) cluster: Cluster,
+    _world: Authoritative,
+    kubectl: PathBuf,
+    pub(crate) place: Place,
+}
+
+impl Scene {
+    /// Three API servers, and a node as cold as they come: images are on it, and rivers as its first program.
+    /// `None` where this machine cannot, which has then been said.
+    pub(crate) async fn start() -> Option<Self> {
+        let place = Place::namespace()?;
+        let kubectl = binaries::built("kubectl")?;
+        let mut archives = images::ours(&place, &["nodedns", "rivers"]);
+        archives.extend([
+            images::pause(&place)?,
+            images::client(&place)?,
+            images::coredns(&place, COREDNS)?,
+        ]);
+        let (world, root_key) = world(&place).await?;
+        let cluster = Cluster::builder(&place)
+            .api_servers(3)
+            .service_accounts()
+            .start()
+            .await?;
+        let rivers = start_rivers(&place, &cluster);
+        let controllers = Controllers::start(&place, &cluster.pki, THROUGH_RIVERS)?;
+        let node = Node::boot(Plan {
+            place: &place,
+            pki: &cluster.pki,
+            name: NODE,
+            api: THROUGH_RIVERS,
+            archives,
+        })
+        .await?;
+        // A rollover from the root's key to that of the world of this test has been followed here.
+        let state = node.file("/var/lib/nodedns");
+        fs::create_dir_all(&state).unwrap();
+        fs::write(state.join("trust-anchors.json"), trust(&root_key)).unwrap();
+        let scene = Self {
+            node,
+            rivers,
+            _controllers: controllers,
+            cluster,
+            _world: world,
+            kubectl,
+            place,
+        };
+        scene.cluster_yml();
+        Some(scene)
+    }
+
+    fn cluster_yml(&self) {
+        let node = |last| self.place.address(last);
+        let text = format!(
+            "name: node
+service_subnet: 10.96.0.0/16
+nodes:
+- {{address: {cp2}, hostname: cp-2, user: admin, control_plane: true}}
+- {{address: {cp3}, hostname: cp-3, user: admin, control_plane: true}}
+- {{address: {cp4}, hostname: cp-4, user: admin, control_plane: true}}
+- {{address: {worker}, hostname: {NODE}, user: admin}}
+options:
+  node-dns:
+    config:
+      zones: [{{name: ., forward: [\"{world}\"]}}]
+",
+            cp2 = node(2),
+            cp3 = node(3),
+            cp4 = node(4),
+            worker = node(1),
+            world = self.place.socket_address(WORLD, WORLD_PORT),
+        );
+        fs::write(self.place.folder().join("cluster.yml"), text).unwrap();
+    }
+
+    /// A client of the API, through rivers.
+    pub(crate) fn client(&self) -> Client {
+        self.cluster.client_at(THROUGH_RIVERS)
+    }
+
+    /// Another rivers beside the one that serves, to take over from it.
+    pub(crate) fn next_rivers(&self) -> Peer {
+        start_rivers(&self.place, &self.cluster)
+    }
+
+    pub(crate) fn control(&self, arguments: &[&str]) -> Launch {
+        program::control(&self.place)
+            .arg("--kubeconfig")
+            .arg(self.cluster.kubeconfig(THROUGH_RIVERS))
+            .args(arguments)
+    }
+
+    /// Waits until kubelet says that the node is ready.
+    pub(crate) async fn node_is_ready(&self) {
+        let nodes: Api<NodeObject> = Api::all(self.client());
+        wait::until("a ready node", PATIENCE, async || {
+            let node = nodes.get(NODE).await.map_err(|error| error.to_string())?;
+            let conditions = node
+                .status
+                .unwrap_or_default()
+                .conditions
+                .unwrap_or_default();
+            match conditions
+                .iter()
+                .find(|condition| condition.type_ == "Ready")
+            {
+                Some(ready) if ready.status == "True" => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+
+    /// Registers the control plane's Nodes as their kubelets would; no pod is to run there.
+    pub(crate) async fn register_control_plane(&self) {
+        let nodes: Api<NodeObject> = Api::all(self.client());
+        for name in ["cp-2", "cp-3", "cp-4"] {
+            let node = json!({
+                "metadata": {"name": name},
+                "spec": {"unschedulable": true},
+                "status": {"conditions": [
+                    {"type": "Ready", "status": "True", "reason": "Test", "message": ""},
+                ]},
+            });
+            let node = serde_json::from_value(node).unwrap();
+            nodes.create(&PostParams::default(), &node).await.unwrap();
+        }
+    }
+
+    /// Waits until the pods of a Deployment of kube-system are available.
+    pub(crate) async fn deployed(&self, name: &str) {
+        let deployments: Api<Deployment> = Api::namespaced(self.client(), "kube-system");
+        wait::until(name, PATIENCE, async || {
+            let status = deployments
+                .get(name)
+                .await
+                .map_err(|error| error.to_string())?
+                .status;
+            let status = status.unwrap_or_default();
+            if status.available_replicas == status.replicas && status.available_replicas > Some(0) {
+                Ok(())
+            } else {
+                Err(format!("{status:?}\n{}", self.pods().await))
+            }
+        })
+        .await;
+    }
+
+    /// Waits until a DaemonSet of kube-system has its newest pod ready on the node, and no other one.
+    pub(crate) async fn rolled_out(&self, name: &str) {
+        let sets: Api<DaemonSet> = Api::namespaced(self.client(), "kube-system");
+        let pods: Api<Pod> = Api::namespaced(self.client(), "kube-system");
+        wait::until(name, PATIENCE, async || {
+            let set = sets.get(name).await.map_err(|error| error.to_string())?;
+            let observed = set.metadata.generation;
+            let status = set.status.unwrap_or_default();
+            let labels = format!("cke.cybozu.com/appname={name}");
+            let listed = pods.list(&ListParams::default().labels(&labels)).await;
+            let number = listed.map_err(|error| error.to_string())?.items.len();
+            let is_done = status.observed_generation == observed
+                && status.updated_number_scheduled == Some(1)
+                && status.number_available == Some(1)
+                && number == 1;
+            if is_done {
+                Ok(())
+            } else {
+                Err(format!("{number} pods, {status:?}\n{}", self.pods().await))
+            }
+        })
+        .await;
+    }
+
+    /// An ordinary pod, with nothing said of DNS, and waits until it runs.
+    pub(crate) async fn client_pod(&self) {
+        let pods: Api<Pod> = Api::default_namespaced(self.client());
+        let pod = json!({
+            "metadata": {"name": "client"},
+            "spec": {"containers": [{
+                "name": "client",
+                "image": images::CLIENT,
+                "imagePullPolicy": "Never",
+                "args": ["infinity"],
+            }]},
+        });
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        wait::until("the default service account", PATIENCE, async || {
+            pods.create(&PostParams::default(), &pod).await
+        })
+        .await;
+        self.client_pod_runs().await;
+    }
+
+    /// Waits until that pod runs.
+    pub(crate) async fn client_pod_runs(&self) {
+        wait::until("the client pod", PATIENCE, async || {
+            match self.exec(&["/usr/bin/getent", "hosts", "localhost"]).await {
+                said if said.code() == 0 => Ok(()),
+                said => Err(format!("{said}\n{}", self.pods().await)),
+            }
+        })
+        .await;
+    }
+
+    /// Runs a program in that pod: API server, kubelet, containerd.
+    pub(crate) async fn exec(&self, command: &[&str]) -> Output {
+        self.kubectl(&["exec", "client", "--"])
+            .args(command)
+            .run()
+            .await
+    }
+
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Launch {
+        Launch::new(&self.place, "kubectl", &self.kubectl)
+            .arg("--kubeconfig")
+            .arg(self.cluster.kubeconfig(THROUGH_RIVERS))
+            .args(arguments)
+    }
+
+    /// Waits until the pod finds a name as its C library does.
+    pub(crate) async fn pod_finds(&self, name: &str, address: &str) {
+        wait::until(name, PATIENCE, async || {
+            let said = self.exec(&["/usr/bin/getent", "ahostsv4", name]).await;
+            if said.stdout.starts_with(address) {
+                Ok(())
+            } else {
+                Err(said)
+            }
+        })
+        .await;
+    }
+
+    /// Asks nodedns on the node, and waits for this answer; whether it was validated.
+    pub(crate) async fn resolves(&self, name: &str, address: &str) -> bool {
+        let question = Question::new(name, RecordType::A).dnssec_ok();
+        let server = self.place.socket_address(1, 53);
+        wait::until(name, PATIENCE, async || {
+            let reply = question
+                .ask(server)
+                .await
+                .map_err(|error| error.to_string())?;
+            if reply.data(RecordType::A) == [address] {
+                Ok(reply.is_authentic())
+            } else {
+                Err(format!("{} {:?}", reply.code(), reply.extended_errors()))
+            }
+        })
+        .await
+    }
+
+    /// Changes the pod template of a DaemonSet of kube-system, which begins a roll-out.
+    pub(crate) async fn roll(&self, name: &str) {
+        let sets: Api<DaemonSet> = Api::namespaced(self.client(), "kube-system");
+        let change = json!({"spec": {"template": {"metadata": {"annotations": {"example.com/rolled": "again"}}}}});
+        sets.patch(name, &PatchParams::default(), &Patch::Merge(change))
+            .await
+            .unwrap();
+    }
+
+    /// What kubectl says of all pods, for a failure.
+    pub(crate) async fn pods(&self) -> String {
+        let said = self
+            .kubectl(&["get", "pods,events", "--all-namespaces", "--output=wide"])
+            .run()
+            .await;
+        format!("{}{}", said.stdout, said.stderr)
+    }
+}
+
+/// rivers as the node's service manager starts it, before kubelet.
+fn start_rivers(place: &Place, cluster: &Cluster) -> Peer {
+    program::rivers(place)
+        .arg("--listen=127.0.0.1:16443")
+        .arg(program::run_dir(place))
+        .arg(format!("--upstreams={}", cluster.upstreams().join(",")))
+        .start()
+}
+
+/// The world's DNS: a signed root with one name, and the root's key.
+async fn world(place: &Place) -> Option<(Authoritative, String)> {
+    let signer = Signer::find(place)?;
+    let key = signer.key(".", "ECDSAP256SHA256");
+    let lines = signer.sign(&Recipe {
+        zone: ".",
+        text: "@ SOA ns host 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.1\nwww.example A 192.0.2.80",
+        shown: std::slice::from_ref(&key),
+        signing: std::slice::from_ref(&key),
+        denial: Denial::Nsec,
+        time: Time::Now,
+    });
+    let zones = [signer.write(".", &lines)];
+    let server = Authoritative::start(place, place.socket_address(WORLD, WORLD_PORT), &zones);
+    // `. 300 IN DNSKEY 257 3 13 KEY`
+    let record = key.record.split(" DNSKEY ").nth(1);
+    let mut words = record.expect("a DNSKEY record").split_whitespace();
+    let numbers: Vec<&str> = words.by_ref().take(3).collect();
+    let key = format!("{} {}", numbers.join(" "), words.collect::<String>());
+    Some((server.await?, key))
+}
+
+/// What nodedns keeps of a rollover that led from the root's keys, which are built in, to this one.
+fn trust(key: &str) -> String {
+    let point: Value = json!({
+        "zone": ".",
+        "configured": [
+            "DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D",
+            "DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16",
+        ],
+        "keys": [{"key": key, "state": "valid", "since": "2026-01-01T00:00:00Z", "configured": false}],
+        "next_query": "2026-01-01T00:00:00Z",
+        "original_ttl": 300,
+        "expires_in": 86400,
+    });
+    json!({"version": 1, "zones": [point]}).to_string()
+}
+
+pub(crate) const THROUGH_RIVERS: &str = "https://127.0.0.1:16443";
+pub(crate) const NODE: &str = "worker-1";
+/// As control names it where cluster.yml does not.
+const COREDNS: &str = "docker.io/coredns/coredns:1.14.4";
+/// The last byte of the address of the world's name server.
+const WORLD: u8 = 53;
+const WORLD_PORT: u16 = 5353;
+/// A node comes up in seconds, on a machine that has other work in minutes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
