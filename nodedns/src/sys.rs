@@ -4,7 +4,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "recvmmsg, sendmmsg, packet information, SO_RCVBUFFORCE, SO_MEMINFO and adjtimex have no safe interface in socket2 and rustix"
+    reason = "recvmmsg, sendmmsg, packet information, SO_RCVBUFFORCE, IP_LOCAL_PORT_RANGE, SO_MEMINFO and adjtimex have no safe interface in socket2 and rustix"
 )]
 
 pub(crate) mod batch;
@@ -35,6 +35,21 @@ pub(crate) fn ask_for_arrival(socket: impl AsFd, ipv6: bool) -> io::Result<()> {
 pub(crate) fn force_receive_buffer(socket: impl AsFd, bytes: usize) -> io::Result<()> {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+}
+
+/// Has connect(2) take this port for a socket that has none, and no other.
+///
+/// # Errors
+/// Those of setsockopt(2); `ENOPROTOOPT` from kernels before 6.3.
+pub(crate) fn want_port(socket: impl AsFd, port: u16) -> io::Result<()> {
+    // The lowest and the highest port, in one number.
+    let range = u32::from(port) << 16 | u32::from(port);
+    set_option(
+        socket,
+        libc::IPPROTO_IP,
+        IP_LOCAL_PORT_RANGE,
+        range.cast_signed(),
+    )
 }
 
 fn set_option(
@@ -87,6 +102,8 @@ pub(crate) fn lost_datagrams(socket: impl AsFd) -> io::Result<u32> {
     }
 }
 
+/// Not in libc (linux/in.h).
+const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
 /// Numbers that SO_MEMINFO gives (linux/sock_diag.h), and which of them counts
 /// what was lost.
 const MEMINFO_LEN: usize = 9;

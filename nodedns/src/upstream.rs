@@ -25,6 +25,7 @@ mod query;
 mod quirks;
 mod session;
 mod sessions;
+mod sockets;
 mod standing;
 pub(crate) mod tls;
 mod udp;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::shutdown::Drain;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -120,6 +120,7 @@ impl Connection {
                 }
                 last_active = Instant::now();
             }
+            self.release();
             if has_ended && self.waiting == 0 {
                 return;
             }
@@ -133,7 +134,7 @@ impl Connection {
                     self.waiting -= 1;
                     queue(&mut self.outgoing, &answer);
                 }
-                read = self.stream.read_buf(&mut self.received), if reads => match read {
+                read = read(&self.stream, &mut self.received), if reads => match read {
                     Ok(1..) => {}
                     Ok(0) => has_ended = true,
                     Err(_) => return,
@@ -148,6 +149,15 @@ impl Connection {
         self.part().await;
     }
 
+    /// Keeps no memory for what is not there: most connections are idle.
+    fn release(&mut self) {
+        for buffer in [&mut self.received, &mut self.outgoing] {
+            if buffer.is_empty() {
+                *buffer = Vec::new();
+            }
+        }
+    }
+
     /// Says that no more answers come, and lets the client take those that it has not
     /// read yet: a connection that is closed while something has arrived on it is
     /// reset, and they would be lost.
@@ -156,7 +166,7 @@ impl Connection {
             self.stream.shutdown().await?;
             loop {
                 self.received.clear();
-                if self.stream.read_buf(&mut self.received).await? == 0 {
+                if read(&self.stream, &mut self.received).await? == 0 {
                     return io::Result::Ok(());
                 }
             }
@@ -220,12 +230,32 @@ impl Drop for Connection {
     }
 }
 
+/// Appends what has arrived, as much as one read takes: a client that pipelines
+/// has sent hundreds of queries by then. Cancel safe. None is the end.
+///
+/// # Errors
+/// Those of recv(2).
+async fn read(stream: &TcpStream, received: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        received.reserve(READ);
+        match stream.try_read_buf(received) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                received.shrink_to_fit();
+            }
+            read => return read,
+        }
+    }
+}
+
 /// Two bytes of length, then the answer.
 fn queue(outgoing: &mut Vec<u8>, answer: &[u8]) {
     outgoing.extend_from_slice(&(answer.len() as u16).to_be_bytes());
     outgoing.extend_from_slice(answer);
 }
 
+/// Bytes that a read has room for.
+const READ: usize = 16 << 10;
 /// Connections on one address of one worker.
 const MAX_CONNECTIONS: usize = 4_096;
 /// Misses of one connection that wait at once; then reading waits.

@@ -16,16 +16,16 @@ use crate::config::{Forward, Protocol};
 use crate::explain::Over;
 use crate::metrics::ServerMetrics;
 use crate::upstream::failure::Trouble;
-use crate::upstream::ports::Ports;
 use crate::upstream::quirks::Quirks;
 use crate::upstream::sessions::Sessions;
+use crate::upstream::sockets::Sockets;
 use crate::upstream::standing::{Health, Standing};
 use crate::upstream::tls::Authorities;
 
 /// What all servers share.
 #[derive(Debug)]
 pub(crate) struct Network {
-    ports: Ports,
+    sockets: Sockets,
     authorities: Authorities,
     /// Rung when a server that was dead answers: who waits for one may go on.
     revived: Notify,
@@ -35,7 +35,7 @@ impl Network {
     /// The network as this machine has it, with these authorities.
     pub(crate) fn new(authorities: Authorities) -> Arc<Self> {
         Arc::new(Self {
-            ports: Ports::of_this_machine(),
+            sockets: Sockets::of_this_machine(),
             authorities,
             revived: Notify::new(),
         })
@@ -118,8 +118,8 @@ impl Server {
         }
     }
 
-    pub(super) fn ports(&self) -> &Ports {
-        &self.network.ports
+    pub(super) fn sockets(&self) -> &Sockets {
+        &self.network.sockets
     }
 
     pub(super) const fn quirks(&self) -> &Quirks {

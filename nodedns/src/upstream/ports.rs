@@ -3,11 +3,8 @@
 //! every thread alike. A forger has to guess among some 28,000.
 
 use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rand::seq::IndexedRandom as _;
-use tokio::net::UdpSocket;
 
 /// The ports that may be drawn.
 #[derive(Debug)]
@@ -23,6 +20,12 @@ impl Ports {
             &read("ip_local_port_range"),
             &read("ip_local_reserved_ports"),
         )
+    }
+
+    /// Just these.
+    #[cfg(test)]
+    pub(super) fn of(ports: &[u16]) -> Self {
+        Self(ports.to_vec())
     }
 
     /// `range` is two numbers, `reserved` a list as in `8080,9000-9010`. What
@@ -47,36 +50,13 @@ impl Ports {
         Self((from..=to).filter(is_free).collect())
     }
 
-    /// A socket of a port that nobody else has.
-    ///
-    /// # Errors
-    /// Those of bind(2). `AddrInUse` when so many draws met ports in use that
-    /// hardly any can be free.
-    pub(super) fn socket_for(&self, server: SocketAddr) -> io::Result<UdpSocket> {
-        let any: IpAddr = if server.is_ipv4() {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
-        let mut outcome = Err(io::ErrorKind::AddrInUse.into());
-        for _ in 0..DRAWS {
-            // Where all are reserved, the kernel may know better.
-            let port = self.0.choose(&mut rand::rng()).copied().unwrap_or(0);
-            outcome = std::net::UdpSocket::bind((any, port));
-            match &outcome {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                _ => break,
-            }
-        }
-        let socket = outcome?;
-        socket.set_nonblocking(true)?;
-        UdpSocket::from_std(socket)
+    /// One of them; 0, for the kernel to choose, where all are reserved.
+    pub(super) fn draw(&self) -> u16 {
+        self.0.choose(&mut rand::rng()).copied().unwrap_or(0)
     }
 }
 
 const DEFAULT_RANGE: (u16, u16) = (32_768, 60_999);
-/// With half of all ports in use, one question in 2^32 finds none.
-const DRAWS: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -95,22 +75,5 @@ mod tests {
             assert_eq!(ports.0.len(), 28_232, "{range}");
         }
         assert_eq!(Ports::parse("1 2", "x,2-y").0, [1, 2]);
-    }
-
-    #[tokio::test]
-    async fn a_port_in_use_is_drawn_again() {
-        let holder = UdpSocket::bind("0.0.0.0:0").await.unwrap();
-        let taken = holder.local_addr().unwrap();
-        let server = "127.0.0.1:53".parse().unwrap();
-        let full = Ports(vec![taken.port()]);
-        let error = full.socket_for(server).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        // Free again as soon as it is dropped.
-        let other = UdpSocket::bind("0.0.0.0:0").await.unwrap();
-        let free = other.local_addr().unwrap().port();
-        drop(other);
-        let half = Ports(vec![taken.port(), free]);
-        let socket = half.socket_for(server).unwrap();
-        assert_eq!(socket.local_addr().unwrap().port(), free);
     }
 }

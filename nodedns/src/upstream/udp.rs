@@ -2,11 +2,10 @@
 
 use std::io;
 
-use tokio::net::UdpSocket;
-
 use crate::upstream::accept::{Belief, believe};
 use crate::upstream::pool::Server;
 use crate::upstream::query::Sent;
+use crate::upstream::sockets::Lent;
 use crate::wire::Rcode;
 use crate::wire::response::Response;
 
@@ -30,7 +29,7 @@ pub(super) enum Reply {
 pub(super) struct Exchange<'a> {
     server: &'a Server,
     sent: &'a Sent,
-    socket: UdpSocket,
+    socket: Lent<'a>,
 }
 
 impl<'a> Exchange<'a> {
@@ -42,8 +41,7 @@ impl<'a> Exchange<'a> {
     /// Those of the socket.
     pub(super) async fn begin(server: &'a Server, sent: &'a Sent) -> io::Result<Self> {
         let address = server.forward().address;
-        let socket = server.ports().socket_for(address)?;
-        socket.connect(address).await?;
+        let socket = server.sockets().connected(address)?;
         socket.send(sent.wire()).await?;
         Ok(Self {
             server,
@@ -61,7 +59,7 @@ impl<'a> Exchange<'a> {
         let address = self.server.forward().address;
         let mut buffer = [0; BUFFER];
         loop {
-            let (length, from) = self.socket.recv_from(&mut buffer).await?;
+            let (length, from) = self.socket.receive(&mut buffer).await?;
             // What came before the socket was connected may be from anywhere.
             let is_from_there = from.ip() == address.ip() && from.port() == address.port();
             let belief = if is_from_there {
