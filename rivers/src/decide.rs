@@ -26,7 +26,7 @@ pub use self::{
     set::{Choice, Id, ListenerId, Source},
     sever::SILENCE,
     traffic::{Entered, Traffic},
-    upstream::{Ask, Finding, State},
+    upstream::{Ask, Finding, State, UNSAID},
 };
 use crate::config::{Health, Pace, address::Address};
 
@@ -297,15 +297,24 @@ impl Core {
         if matches!(event, Event::Rebalanced { .. }) {
             self.sets.values_mut().for_each(|set| set.moved(*upstream));
         }
+        let is_told = self.sets.values().any(|set| set.says_of(*upstream));
         self.update(now, |member, health, rng| {
             if member.id == *upstream {
                 match event {
                     Event::Found {
                         finding, reason, ..
                     } => {
+                        let finding = match finding {
+                            // Nobody tells it here: nobody may.
+                            Finding::Unsaid if !is_told => &Finding::Alive,
+                            finding => finding,
+                        };
                         member.upstream.found(*finding, now, health, rng);
                         match finding {
                             Finding::Ready => member.reason = None,
+                            Finding::Unsaid if member.upstream.state() == State::Up => {
+                                member.reason = None;
+                            }
                             // It takes no word about readiness back.
                             Finding::Alive if member.upstream.state() != State::Up => {}
                             Finding::Alive => member.reason = None,

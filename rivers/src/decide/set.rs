@@ -163,6 +163,13 @@ impl Set {
         moves
     }
 
+    /// Whether this is one of them, and some `/readyz` of theirs tells us whether its server takes clients.
+    pub(super) fn says_of(&self, upstream: Id) -> bool {
+        let members = || self.members.iter();
+        members().any(|member| member.id == upstream)
+            && members().any(|member| member.upstream.has_said())
+    }
+
     /// Whether there is somewhere to go for the clients of one that is down.
     pub(super) fn has_one_up(&self) -> bool {
         self.members

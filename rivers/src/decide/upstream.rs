@@ -80,6 +80,9 @@ pub enum Finding {
     Ready,
     /// It answers that it wants no new clients.
     Draining,
+    /// It answers, but keeps from us whether it takes new clients: it may not know us, or know nobody yet,
+    /// for it is just starting.
+    Unsaid,
     /// It did not answer in time.
     Silent,
     /// It cannot be reached, or its answer is a bad one.
@@ -100,6 +103,10 @@ pub(super) struct Upstream {
     life: Life,
     /// The last word of its `/readyz`.
     is_draining: bool,
+    /// Its `/readyz` has had a word for us.
+    has_said: bool,
+    /// Since when it has none, if it has none now.
+    unsaid: Option<Instant>,
     /// The last probe had no answer at all.
     is_silent: bool,
     /// When it last answered a probe, if it has.
@@ -135,6 +142,8 @@ impl Upstream {
         Self {
             life: Life::Unknown,
             is_draining: false,
+            has_said: false,
+            unsaid: None,
             is_silent: false,
             answered: None,
             probe: Probe::Due(now),
@@ -156,6 +165,11 @@ impl Upstream {
     /// refuses has no established connections, or serves them to their end.
     pub(super) const fn is_hung(&self) -> bool {
         matches!(self.life, Life::Down(_)) && self.is_silent
+    }
+
+    /// Whether its `/readyz` has ever told us whether it takes clients.
+    pub(super) const fn has_said(&self) -> bool {
+        self.has_said
     }
 
     /// When it last answered a probe, if it has.
@@ -212,6 +226,15 @@ impl Upstream {
             Finding::Alive => self.good(now, health),
             Finding::Ready | Finding::Draining => {
                 self.is_draining = finding == Finding::Draining;
+                self.has_said = true;
+                self.unsaid = None;
+                self.good(now, health);
+            }
+            Finding::Unsaid => {
+                let since = *self.unsaid.get_or_insert(now);
+                self.is_draining = now < since + UNSAID;
+                // It has a word within seconds if it ever has one.
+                self.readyz_at = now;
                 self.good(now, health);
             }
             Finding::Silent | Finding::Failed => {
@@ -316,6 +339,9 @@ fn jittered(interval: Duration, rng: &mut impl Rng) -> Duration {
 
 /// The pause before a probe that settles a doubt.
 const QUICK: Duration = Duration::from_millis(250);
+/// An API server that starts refuses everybody (403) until it has read who may do what, `/readyz` included,
+/// which takes it a second or two. One that does so for longer has been told to.
+pub const UNSAID: Duration = Duration::from_secs(30);
 /// How much later than its time-out the finding of a probe may come.
 const FINDING_GRACE: Duration = Duration::from_secs(1);
 
@@ -324,7 +350,7 @@ mod tests {
     use rand::{SeedableRng, rngs::SmallRng};
 
     use super::*;
-    use Finding::{Alive, Draining, Failed, Lost, Ready, Silent};
+    use Finding::{Alive, Draining, Failed, Lost, Ready, Silent, Unsaid};
 
     /// An upstream with its clock.
     struct Case {
@@ -457,6 +483,28 @@ mod tests {
         assert_eq!(case.probe(Silent), State::Down);
         assert_eq!(case.probe(Draining), State::Draining);
         assert_eq!(case.probe(Ready), State::Up);
+    }
+
+    #[test]
+    fn one_that_starts_and_knows_nobody_yet_drains_and_is_asked_again_at_once() {
+        let mut case = Case::new(1, 1);
+        case.probe(Ready);
+        assert_eq!(case.probe(Failed), State::Down);
+        assert_eq!(case.probe(Unsaid), State::Draining);
+        assert_eq!(case.asked(), Ask::Ready);
+        assert_eq!(case.found(Draining), State::Draining);
+        assert_eq!(case.probe(Ready), State::Up);
+    }
+
+    #[test]
+    fn one_that_never_tells_whether_it_takes_clients_gets_them_in_the_end() {
+        let mut case = Case::new(1, 1);
+        let begun = case.now;
+        while case.probe(Unsaid) == State::Draining {
+            assert!(case.now - begun < UNSAID + case.health.interval);
+        }
+        assert!(case.now - begun >= UNSAID);
+        assert_eq!(case.found(Unsaid), State::Up);
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub(crate) async fn look(
     }
     match (finding, reason) {
         (Finding::Ready, None) => Ok(format!("{}, {certificate}, ready", connected())),
-        (Finding::Ready | Finding::Draining, Some(reason)) => {
+        (Finding::Ready | Finding::Draining | Finding::Unsaid, Some(reason)) => {
             Ok(format!("{}, {certificate}, {reason}", connected()))
         }
         (Finding::Alive, Some(reason)) => Ok(format!("{}, {reason}", connected())),

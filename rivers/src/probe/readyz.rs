@@ -14,7 +14,11 @@ pub(super) fn judge(status: u16, body: &[u8]) -> (Finding, Option<String>) {
             let reason = format!("readyz says {status}{separator}{checks}");
             (Finding::Draining, Some(reason))
         }
-        // It does not know us (401, 403) or has no /readyz (404): alive, readiness unknown.
+        403 => {
+            let reason = "readyz says 403: it does not know us, or nobody yet for it is starting";
+            (Finding::Unsaid, Some(reason.to_owned()))
+        }
+        // It wants to know who asks (401) or has no /readyz (404): alive, readiness unknown.
         _ => (Finding::Ready, None),
     }
 }
@@ -56,9 +60,10 @@ mod tests {
 
     #[test]
     fn one_that_does_not_know_us_is_not_draining() {
-        for status in [200, 401, 403, 404] {
+        for status in [200, 401, 404] {
             assert_eq!(judge(status, b"anything"), (Finding::Ready, None));
         }
+        assert_eq!(judge(403, b"anything").0, Finding::Unsaid);
         assert_eq!(judge(429, b""), (Finding::Alive, None));
     }
 

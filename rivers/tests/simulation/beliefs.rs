@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rivers::decide::{SILENCE, State};
+use rivers::decide::{SILENCE, State, UNSAID};
 
 use super::{
     server::{Behaviour, Server},
@@ -20,6 +20,11 @@ impl World {
                 }
                 Behaviour::Drains if self.is_quiet(server) => {
                     assert_eq!(choice.state, State::Draining);
+                }
+                Behaviour::Denies if self.is_quiet(server) => {
+                    let is_used = choice.state == State::Up;
+                    assert!(is_used || choice.state == State::Draining);
+                    assert!(is_used || !self.is_used_to(server), "it is in exile");
                 }
                 behaviour if behaviour.is_dead() && self.is_settled(server) => {
                     assert_eq!(choice.state, State::Down, "a dead server is believed in");
@@ -62,6 +67,12 @@ impl World {
             return false;
         };
         self.is_settled(server) && !server.is_spoken_against_since(since)
+    }
+
+    /// It has been as it is for so long that even a server that only starts would not be.
+    fn is_used_to(&self, server: &Server) -> bool {
+        let since = server.settled_since();
+        since.is_some_and(|since| self.now - since > UNSAID + self.time_to_notice())
     }
 
     fn time_to_close(&self) -> Duration {

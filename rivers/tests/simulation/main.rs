@@ -10,7 +10,7 @@
 //!   live; nobody is left when all are down; one without a verified certificate is a candidate.
 //! - `dial_plan`: a refusal does not start the next attempt; all attempts start at once.
 //! - `upstream`: one that is down never collects `rise` answers; one that drained never stops doing so; one
-//!   that is suspect never falls.
+//!   that is suspect never falls; one that never tells whether it takes clients drains for ever.
 //! - `set`: one that left stays; a certificate that is no good any more stays trusted; bytes heard do not
 //!   count as life.
 //! - `sever`: connections are closed although no other upstream is up.

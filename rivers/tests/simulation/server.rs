@@ -22,6 +22,8 @@ pub(crate) enum Behaviour {
     IsSlow,
     /// Serves, and says that it wants no new clients.
     Drains,
+    /// Serves, and tells nobody whether it wants clients.
+    Denies,
     /// Serves, with a certificate of another CA.
     IsAnother,
 }
@@ -29,7 +31,7 @@ pub(crate) enum Behaviour {
 impl Behaviour {
     /// Any, and often the good one.
     pub(crate) fn any(rng: &mut impl Rng) -> Self {
-        match rng.random_range(0..14) {
+        match rng.random_range(0..15) {
             0 => Self::Refuses,
             1 => Self::BlackHole,
             2 => Self::Flaps,
@@ -37,6 +39,7 @@ impl Behaviour {
             5 => Self::IsSlow,
             6 => Self::Drains,
             7 => Self::IsAnother,
+            8 => Self::Denies,
             _ => Self::Accepts,
         }
     }

@@ -304,6 +304,7 @@ impl World {
                     (Behaviour::IsAnother, _) if self.health.verifies() => Finding::Failed,
                     (_, Ask::Alive) => Finding::Alive,
                     (Behaviour::Drains, Ask::Ready) => Finding::Draining,
+                    (Behaviour::Denies, Ask::Ready) => Finding::Unsaid,
                     (_, Ask::Ready) => Finding::Ready,
                 };
                 (now + after, finding)
