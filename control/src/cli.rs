@@ -321,6 +321,11 @@ pub(crate) struct Demo {
     /// Leave everything running after the checks, to try it by hand, until Ctrl-C
     #[arg(long)]
     pub(crate) stay: bool,
+
+    /// Use the real etcd, kube-apiserver and CoreDNS in this folder in place of stand-ins; by default those in
+    /// the folder that KUBEBUILDER_ASSETS names, if it has all three
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) assets: Option<PathBuf>,
 }
 
 #[cfg(test)]

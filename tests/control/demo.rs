@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tests::binaries;
 use tests::launch::Launch;
 use tests::peer::Peer;
 use tests::place::Place;
@@ -54,6 +55,46 @@ async fn what_a_healthy_machine_can_show_passes() {
 }
 
 #[tokio::test]
+async fn real_parts_take_the_place_of_stand_ins() {
+    let Some(kube_apiserver) = binaries::built("kube-apiserver") else {
+        return;
+    };
+    let place = Place::loopback();
+    let assets = kube_apiserver.parent().unwrap().to_str().unwrap();
+    let output = demo(&place, &["--assets", assets, "-o", "json"])
+        .run()
+        .await;
+    assert_eq!(output.code(), 0, "{output}");
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(report["assets"], assets);
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 9, "{output}");
+    for row in rows {
+        assert_eq!(row["result"], "passed", "{output}");
+    }
+    assert_empty(&temporary(&place));
+}
+
+#[tokio::test]
+async fn real_parts_that_are_asked_for_have_to_be_there() {
+    let place = Place::loopback();
+    let nothing = temporary(&place).join("nothing");
+    let output = demo(&place, &["--assets", nothing.to_str().unwrap()])
+        .run()
+        .await;
+    assert_eq!(output.code(), 2, "{output}");
+    let missing = "has no etcd, kube-apiserver, coredns";
+    assert!(output.stderr.contains(missing), "{output}");
+    // Nobody has asked for those of the tests.
+    let output = demo(&place, &[])
+        .env("KUBEBUILDER_ASSETS", &nothing)
+        .run()
+        .await;
+    assert_eq!(output.code(), 0, "{output}");
+    assert!(output.stderr.contains(missing), "{output}");
+}
+
+#[tokio::test]
 async fn ctrl_c_ends_a_demo_that_stays_with_success() {
     let place = Place::loopback();
     let (mut demo, rivers) = staying(&place).await;
@@ -95,6 +136,7 @@ fn demo(place: &Place, arguments: &[&str]) -> Launch {
         .arg("demo")
         .args(arguments)
         .env("TMPDIR", temporary)
+        .env("KUBEBUILDER_ASSETS", "")
 }
 
 /// Where the demo makes its folder.

@@ -1,6 +1,7 @@
 //! `control demo`: starts the scene, runs the checks, prints the report, stops everything.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -10,18 +11,25 @@ use daemon::shutdown::Shutdown;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{self, Flags, Format};
-use crate::demo::{self, Binaries, Outcome, PartArgs, Progress, Report, Scene};
+use crate::demo::{self, Assets, Binaries, Outcome, PartArgs, Progress, Report, Scene};
 use crate::output;
 
 /// Runs the demo to its end or to Ctrl-C. To be called on the process's main thread: the kernel ties
 /// the children to the thread that started them.
 pub(super) fn run(flags: &Flags, args: &cli::Demo) -> Result<ExitCode, Failure> {
     let binaries = Binaries::find().map_err(Failure::failed)?;
+    let assets = assets(args)?;
+    let plan = Plan {
+        format: flags.output,
+        stay: args.stay,
+        binaries: &binaries,
+        assets: assets.as_ref(),
+    };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start a runtime")
-        .and_then(|runtime| runtime.block_on(until_stopped(flags.output, args.stay, &binaries)))
+        .and_then(|runtime| runtime.block_on(until_stopped(&plan)))
         .map_err(Failure::failed)
 }
 
@@ -30,19 +38,40 @@ pub(super) fn run_part(args: PartArgs) -> Result<ExitCode, Failure> {
     match demo::run_part(args).map_err(Failure::failed)? {}
 }
 
-/// The demo, dropped whole as soon as a signal asks for its end: what it started is killed, and its
-/// folder removed.
-async fn until_stopped(
+/// What is to be played.
+struct Plan<'a> {
     format: Format,
     stay: bool,
-    binaries: &Binaries,
-) -> anyhow::Result<ExitCode> {
+    binaries: &'a Binaries,
+    assets: Option<&'a Assets>,
+}
+
+/// The real parts: those that are asked for have to be there; those that the tests use are taken if they are.
+fn assets(args: &cli::Demo) -> Result<Option<Assets>, Failure> {
+    if let Some(folder) = &args.assets {
+        return Assets::find(folder).map(Some).map_err(Failure::usage);
+    }
+    let folder = std::env::var_os("KUBEBUILDER_ASSETS").unwrap_or_default();
+    if folder.is_empty() {
+        return Ok(None);
+    }
+    Ok(Assets::find(Path::new(&folder))
+        .inspect_err(|error| {
+            // Nobody has asked for them here; that nobody reads this is no reason to stop.
+            let _ = writeln!(anstream::stderr(), "stand-ins are used: {error}");
+        })
+        .ok())
+}
+
+/// The demo, dropped whole as soon as a signal asks for its end: what it started is killed, and its
+/// folder removed.
+async fn until_stopped(plan: &Plan<'_>) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::install()?;
     let mut played = tokio::select! {
-        played = play(format, stay, binaries) => played?,
+        played = play(plan) => played?,
         () = stop.asked() => bail!("interrupted; everything is stopped"),
     };
-    if stay {
+    if plan.stay {
         stop.asked().await;
         let progress = Progress::new();
         let row = tokio::select! {
@@ -63,13 +92,13 @@ struct Played {
     report: Report,
 }
 
-async fn play(format: Format, stay: bool, binaries: &Binaries) -> anyhow::Result<Played> {
+async fn play(plan: &Plan<'_>) -> anyhow::Result<Played> {
     let progress = Progress::new();
     let begun = Instant::now();
-    let mut scene = Scene::start(binaries, &progress).await?;
+    let mut scene = Scene::start(plan.binaries, plan.assets, &progress).await?;
     let mut rows = demo::all_checks(&mut scene, &progress).await?;
     let mut by_hand = Vec::new();
-    if stay {
+    if plan.stay {
         by_hand = scene.by_hand();
     } else {
         rows.push(demo::clean_stop(&mut scene, &progress).await);
@@ -77,11 +106,12 @@ async fn play(format: Format, stay: bool, binaries: &Binaries) -> anyhow::Result
     progress.clear();
 
     let report = Report {
+        assets: plan.assets.map(|assets| assets.folder().to_owned()),
         rows,
         took: begun.elapsed(),
         by_hand,
     };
-    output::print(&match format {
+    output::print(&match plan.format {
         Format::Text => report.text(),
         Format::Json => report.json()?,
     })?;

@@ -1,9 +1,9 @@
 //! An API server's stand-in: TLS, HTTP/1.1 and HTTP/2, and the few paths that the demo asks for.
 //!
 //! It runs as a process of its own (see [`super::part`]), so that killing it is a real SIGKILL. It
-//! knows no objects, no users and no storage; it only answers readiness and says which of the three
-//! it is.
+//! knows no objects, no users and no storage; it only answers readiness and its version.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,16 +20,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// The response header in which a stand-in tells its name.
-pub(crate) const NAME_HEADER: &str = "x-stand-in";
-
 /// Serves until the process ends.
-pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor, name: String) {
-    let name: Arc<str> = name.into();
+pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, tls.clone(), Arc::clone(&name)));
+                tokio::spawn(connection(stream, tls.clone()));
             }
             // Out of descriptors, or the client was gone before it was accepted: the listener is sound.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -54,7 +50,7 @@ pub(crate) fn tls(certificate: &Path, key: &Path) -> anyhow::Result<TlsAcceptor>
 }
 
 /// One connection. Its errors are its client's business: a stand-in has nobody to tell.
-async fn connection(stream: TcpStream, tls: TlsAcceptor, name: Arc<str>) {
+async fn connection(stream: TcpStream, tls: TlsAcceptor) {
     // As Go's servers do; else Nagle and the client's delayed ACK add 40 ms to a request.
     if stream.set_nodelay(true).is_err() {
         return;
@@ -67,17 +63,14 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, name: Arc<str>) {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(CLIENT_PATIENCE);
-    let service = service_fn(move |request| {
-        let response = respond(&request, &name);
-        async move { Ok::<_, std::convert::Infallible>(response) }
-    });
+    let service = service_fn(async |request| Ok::<_, Infallible>(respond(&request)));
     let _client_error = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
-fn respond(request: &Request<Incoming>, name: &str) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, content_type, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/readyz" | "/livez") => (StatusCode::OK, "text/plain", "ok".to_owned()),
-        (&Method::GET, "/version") => (StatusCode::OK, "application/json", version(name)),
+        (&Method::GET, "/version") => (StatusCode::OK, "application/json", version()),
         _ => (
             StatusCode::NOT_FOUND,
             "text/plain",
@@ -86,24 +79,19 @@ fn respond(request: &Request<Incoming>, name: &str) -> Response<Full<Bytes>> {
     };
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
+    response.headers_mut().insert(
         hyper::header::CONTENT_TYPE,
         hyper::header::HeaderValue::from_static(content_type),
     );
-    // A name comes from our own command line; one that fits no header is left out.
-    if let Ok(name) = hyper::header::HeaderValue::from_str(name) {
-        headers.insert(NAME_HEADER, name);
-    }
     response
 }
 
-/// Kubernetes' `/version`, with the stand-in's name where the real one has its release.
-fn version(name: &str) -> String {
+/// Kubernetes' `/version`, which says that this is none.
+fn version() -> String {
     let version = serde_json::json!({
         "major": "0",
         "minor": "0",
-        "gitVersion": format!("v0.0.0-stand-in-{name}"),
+        "gitVersion": "v0.0.0-stand-in",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     });
     format!("{version:#}\n")
@@ -148,7 +136,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (address, _) = start(folder.path(), Ipv4Addr::LOCALHOST).await;
         let other = tempfile::tempdir().unwrap();
-        let other = Certificates::create(other.path(), &[Ipv4Addr::LOCALHOST]).unwrap();
+        let other = Certificates::create(other.path()).unwrap();
         let client = Client::new(address, &other.ca).unwrap();
         let error = client.version(Protocol::Http1).await.unwrap_err();
         assert!(
@@ -168,11 +156,12 @@ mod tests {
 
     /// A stand-in on 127.0.0.1 whose certificate is for `named`.
     async fn start(folder: &Path, named: Ipv4Addr) -> (SocketAddr, Certificates) {
-        let certificates = Certificates::create(folder, &[named]).unwrap();
-        let tls = tls(&certificates.server, &certificates.key).unwrap();
+        let certificates = Certificates::create(folder).unwrap();
+        let issued = certificates.server("a", &[named]).unwrap();
+        let tls = tls(&issued.certificate, &issued.key).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, tls, "a".to_owned()));
+        tokio::spawn(serve(listener, tls));
         (address, certificates)
     }
 }

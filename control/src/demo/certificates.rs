@@ -1,44 +1,99 @@
-//! The demo's own CA and the certificate that its API servers show.
+//! The demo's own CA and what it issues: for servers a certificate each, so that a client can tell by it who
+//! answered, and for clients of the real ones.
 //!
 //! Made anew for each run and thrown away with the demo's folder; nothing else ever trusts this CA.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, SanType,
 };
 
-/// Where the files of one run lie, all PEM.
-#[derive(Debug)]
+use super::folder::write;
+
+/// The CA of one run, and where its files lie, all PEM.
 pub(crate) struct Certificates {
     /// The CA's certificate: what clients trust.
     pub(crate) ca: PathBuf,
-    /// The certificate that every API server of the demo shows.
-    pub(crate) server: PathBuf,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// Its own mode keeps others out: keys are in it.
+    folder: PathBuf,
+}
+
+/// What was issued to one party.
+#[derive(Debug, Clone)]
+pub(crate) struct Issued {
+    /// The certificate.
+    pub(crate) certificate: PathBuf,
     /// Its private key.
     pub(crate) key: PathBuf,
 }
 
 impl Certificates {
-    /// Makes a CA, and a server certificate for `localhost`, `kubernetes` and the given addresses,
-    /// and writes them into `folder` (whose own mode must keep others out: the key is among them).
-    pub(crate) fn create(folder: &Path, addresses: &[Ipv4Addr]) -> anyhow::Result<Self> {
-        let ca = CertifiedIssuer::self_signed(ca_params()?, KeyPair::generate()?)?;
-        let key = KeyPair::generate()?;
-        let server = server_params(addresses)?.signed_by(&key, &ca)?;
+    /// Makes a CA with its files in `folder`, whose own mode must keep others out.
+    pub(crate) fn create(folder: &Path) -> anyhow::Result<Self> {
+        let issuer = CertifiedIssuer::self_signed(ca_params()?, KeyPair::generate()?)?;
+        let ca = folder.join("ca.crt");
+        write(&ca, &issuer.pem())?;
+        Ok(Self {
+            ca,
+            issuer,
+            folder: folder.to_owned(),
+        })
+    }
 
-        let files = Self {
-            ca: folder.join("ca.crt"),
-            server: folder.join("server.crt"),
-            key: folder.join("server.key"),
+    /// Issues a certificate for a server that is called `name` and that clients know as `localhost`,
+    /// `kubernetes` or by one of these addresses.
+    pub(crate) fn server(&self, name: &str, addresses: &[Ipv4Addr]) -> anyhow::Result<Issued> {
+        let mut params = params(name)?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        for name in [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default.svc.cluster.local",
+        ] {
+            params
+                .subject_alt_names
+                .push(SanType::DnsName(name.try_into()?));
+        }
+        params.subject_alt_names.extend(
+            addresses
+                .iter()
+                .map(|address| SanType::IpAddress(IpAddr::V4(*address))),
+        );
+        self.issue(name, params)
+    }
+
+    /// Issues a certificate for a client that is called `name`, a member of `group`.
+    pub(crate) fn client(&self, name: &str, group: &str) -> anyhow::Result<Issued> {
+        let mut params = params(name)?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, group);
+        self.issue(name, params)
+    }
+
+    fn issue(&self, name: &str, params: CertificateParams) -> anyhow::Result<Issued> {
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        let issued = Issued {
+            certificate: self.folder.join(format!("{name}.crt")),
+            key: self.folder.join(format!("{name}.key")),
         };
-        write(&files.ca, &ca.pem())?;
-        write(&files.server, &server.pem())?;
-        write(&files.key, &key.serialize_pem())?;
-        Ok(files)
+        write(&issued.certificate, &certificate.pem())?;
+        write(&issued.key, &key.serialize_pem())?;
+        Ok(issued)
+    }
+}
+
+impl std::fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificates")
+            .field("ca", &self.ca)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,27 +107,10 @@ fn ca_params() -> anyhow::Result<CertificateParams> {
     Ok(params)
 }
 
-fn server_params(addresses: &[Ipv4Addr]) -> anyhow::Result<CertificateParams> {
+fn params(name: &str) -> anyhow::Result<CertificateParams> {
     let mut params = valid_for_days()?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "stand-in API server");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    for name in [
-        "localhost",
-        "kubernetes",
-        "kubernetes.default.svc.cluster.local",
-    ] {
-        params
-            .subject_alt_names
-            .push(SanType::DnsName(name.try_into()?));
-    }
-    params.subject_alt_names.extend(
-        addresses
-            .iter()
-            .map(|address| SanType::IpAddress(IpAddr::V4(*address))),
-    );
     Ok(params)
 }
 
@@ -94,8 +132,4 @@ fn valid_for_days() -> anyhow::Result<CertificateParams> {
     params.not_before = day(-1)?;
     params.not_after = day(30)?;
     Ok(params)
-}
-
-fn write(path: &Path, pem: &str) -> anyhow::Result<()> {
-    std::fs::write(path, pem).with_context(|| format!("cannot write {}", path.display()))
 }

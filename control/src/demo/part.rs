@@ -37,9 +37,6 @@ pub(crate) struct Args {
 enum Part {
     /// Serve as an API server
     ApiServer {
-        /// The name to answer with
-        #[arg(long)]
-        name: String,
         /// Address to listen on
         #[arg(long)]
         listen: SocketAddr,
@@ -78,7 +75,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Infallible> {
     die_with(args.parent)?;
     match args.part {
         Part::ApiServer {
-            name,
             listen,
             certificate,
             key,
@@ -88,7 +84,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Infallible> {
                 .await
                 .with_context(|| format!("cannot listen on {listen}"))?;
             tell_ready(listener.local_addr()?, None)?;
-            api_server::serve(listener, tls, name).await;
+            api_server::serve(listener, tls).await;
             bail!("stopped serving")
         }),
         Part::NameServer { zone, listen } => on_a_runtime(async {

@@ -1,5 +1,6 @@
 //! What the demo found: a row a check, as a table for people and as JSON for programs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -51,6 +52,8 @@ impl Row {
 /// All rows, and what to say about them.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    /// Where the real parts behind ours come from; nowhere when stand-ins play them.
+    pub(crate) assets: Option<PathBuf>,
     /// In the order of the checks.
     pub(crate) rows: Vec<Row>,
     /// From the first process started to the last check done.
@@ -85,8 +88,10 @@ impl Report {
         let results = widest(&mut self.rows.iter().map(|row| row.result.word()));
 
         let mut text = format!(
-            "{INTRODUCTION}\n\n{:checks$}  {:results$}  detail\n",
-            "what", "result"
+            "{}\n\n{:checks$}  {:results$}  detail\n",
+            self.introduction(),
+            "what",
+            "result"
         );
         for Row {
             check,
@@ -111,6 +116,19 @@ impl Report {
     /// For programs.
     pub(crate) fn json(&self) -> serde_json::Result<String> {
         Ok(format!("{}\n", serde_json::to_string_pretty(self)?))
+    }
+
+    fn introduction(&self) -> String {
+        match &self.assets {
+            None => "rivers and nodedns are the real programs; the API servers and name servers are stand-ins of this \
+                     demo."
+                .to_owned(),
+            Some(folder) => format!(
+                "rivers and nodedns, etcd, three kube-apiservers and CoreDNS (from {}) are the real programs; \
+                 the signed zone is a stand-in's.",
+                folder.display()
+            ),
+        }
     }
 
     fn summary(&self) -> String {
@@ -152,9 +170,6 @@ pub(crate) fn brief(duration: Duration) -> String {
     }
 }
 
-const INTRODUCTION: &str = "rivers and nodedns are the real programs; the API servers and name servers \
-are stand-ins of this demo.";
-
 fn as_seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     // Milliseconds are enough, and keep the text short.
     serializer.serialize_f64((took.as_secs_f64() * 1e3).round() / 1e3)
@@ -166,6 +181,7 @@ mod tests {
 
     fn report() -> Report {
         Report {
+            assets: None,
             rows: vec![
                 Row::passed("three API servers behind rivers", "a, b and c answer"),
                 Row::failed("clean stop", "rivers ended with exit status: 1"),
@@ -190,6 +206,16 @@ mod tests {
     }
 
     #[test]
+    fn real_parts_are_told_from_stand_ins() {
+        let report = Report {
+            assets: Some("/opt/assets".into()),
+            ..report()
+        };
+        let text = report.text();
+        assert!(text.contains("CoreDNS (from /opt/assets)"), "{text}");
+    }
+
+    #[test]
     fn colours_stand_around_the_result_only() {
         let text = report().text();
         let passed = text.lines().nth(3).unwrap();
@@ -204,6 +230,7 @@ mod tests {
         let json = report().json().unwrap();
         insta::assert_snapshot!(json, @r#"
         {
+          "assets": null,
           "rows": [
             {
               "check": "three API servers behind rivers",

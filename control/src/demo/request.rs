@@ -21,8 +21,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-
-use super::api_server::NAME_HEADER;
+use tokio_rustls::client::TlsStream;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// The version of HTTP that a client offers; the server must take it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,12 +87,12 @@ impl Client {
         })
     }
 
-    /// `GET /version` on a new connection; gives the name of the stand-in that answered.
+    /// `GET /version` on a new connection; gives the name of the server that answered.
     pub(crate) async fn version(&self, protocol: Protocol) -> Result<String, RequestError> {
         self.get(protocol, "/version").await
     }
 
-    /// `GET path` on a new connection; gives the name of the stand-in that answered 200.
+    /// `GET path` on a new connection; gives the name of the server that answered 200.
     pub(crate) async fn get(&self, protocol: Protocol, path: &str) -> Result<String, RequestError> {
         let server_spoke = Arc::new(AtomicBool::new(false));
         let exchange = self.exchange(protocol, path, Arc::clone(&server_spoke));
@@ -124,17 +124,24 @@ impl Client {
             .connect(server_name, stream)
             .await
             .context("TLS handshake")?;
+        let name = name_of(&stream)?;
         let response = get(stream, protocol, &self.address.to_string(), path).await?;
         if response.status() != hyper::StatusCode::OK {
             bail!("GET {path} was answered {}", response.status());
         }
-        let name = response
-            .headers()
-            .get(NAME_HEADER)
-            .and_then(|name| name.to_str().ok())
-            .context("the answer names no stand-in")?;
-        Ok(name.to_owned())
+        Ok(name)
     }
+}
+
+/// Whom the server's certificate is for.
+fn name_of(stream: &TlsStream<Noticing>) -> anyhow::Result<String> {
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    let certificate = certificate.context("a server shows a certificate")?;
+    let (_, certificate) = X509Certificate::from_der(certificate)?;
+    let name = certificate.subject().iter_common_name().next();
+    let name = name.context("the certificate is for nobody")?.as_str()?;
+    Ok(name.to_owned())
 }
 
 /// Whether the admin endpoint at `address` says that its program is ready.

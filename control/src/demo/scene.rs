@@ -11,9 +11,13 @@ use nodedns::config::file::{Cache, File, Recursion, Size, TrustAnchors, Zone};
 use nodedns::config::{Forward, Mode, Name, Protocol};
 use tempfile::TempDir;
 
-use super::certificates::Certificates;
+use super::assets::Assets;
+use super::certificates::{Certificates, Issued};
+use super::cluster;
 use super::dns::{CLUSTER_ZONE, FORGED, KUBERNETES, SIGNED};
-use super::process::{LOG_LINES, Launcher, Process, Ready};
+use super::folder::write;
+use super::peer::Peer;
+use super::process::{LOG_LINES, Launcher, Ready};
 use super::progress::Progress;
 use super::report::ByHand;
 use super::service::{self, Service};
@@ -22,11 +26,13 @@ use super::service::{self, Service};
 #[derive(Debug)]
 pub(crate) struct Scene {
     /// Three, named a, b and c.
-    pub(crate) api_servers: [StandIn; 3],
-    /// In CoreDNS' place.
-    pub(crate) cluster_dns: StandIn,
+    pub(crate) api_servers: [Peer; 3],
+    /// Behind the API servers where they are real.
+    etcd: Option<Peer>,
+    /// CoreDNS, or in its place.
+    pub(crate) cluster_dns: Peer,
     /// In the place of the world's name servers.
-    pub(crate) signed_zone: StandIn,
+    signed_zone: Peer,
     /// The real rivers.
     pub(crate) rivers: Service,
     /// The real nodedns.
@@ -34,21 +40,11 @@ pub(crate) struct Scene {
     /// The demo's CA.
     pub(crate) certificates: Certificates,
     /// File with the signed zone's key.
-    pub(crate) trust_anchor: PathBuf,
+    trust_anchor: PathBuf,
+    /// For an administrator of a real cluster.
+    kubeconfig: Option<PathBuf>,
     // Last, so that the processes are gone before their folder.
     folder: TempDir,
-}
-
-/// A stand-in's process, which can be killed and started again.
-#[derive(Debug)]
-pub(crate) struct StandIn {
-    launcher: Launcher,
-    name: &'static str,
-    kind: &'static str,
-    arguments: Vec<String>,
-    /// Where it listens, also after it was started again.
-    pub(crate) address: SocketAddr,
-    process: Process,
 }
 
 /// The real binaries.
@@ -82,8 +78,12 @@ impl Binaries {
 }
 
 impl Scene {
-    /// Starts everything, and waits until rivers and nodedns are ready.
-    pub(crate) async fn start(binaries: &Binaries, progress: &Progress) -> anyhow::Result<Self> {
+    /// Starts everything, real parts where there are `assets`, and waits until rivers and nodedns are ready.
+    pub(crate) async fn start(
+        binaries: &Binaries,
+        assets: Option<&Assets>,
+        progress: &Progress,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("control-demo.")
             .tempdir()
@@ -91,22 +91,36 @@ impl Scene {
         let launcher = Launcher::new(binaries.control.clone(), folder.path());
 
         progress.step("making a CA and certificates");
-        let mut hosts = API_SERVERS.map(|(_, address)| address).to_vec();
-        hosts.push(Ipv4Addr::LOCALHOST);
-        let certificates = Certificates::create(folder.path(), &hosts)?;
+        let certificates = Certificates::create(folder.path())?;
+        let issue = |(name, address): (&str, Ipv4Addr)| {
+            certificates.server(name, &[address, Ipv4Addr::LOCALHOST])
+        };
+        let [a, b, c] = API_SERVERS.map(issue);
+        let issued = [a?, b?, c?];
 
-        progress.step("starting three stand-ins for API servers");
-        let [a, b, c] = API_SERVERS.map(|server| api_server(&launcher, server, &certificates));
-        let api_servers = [a.await?.0, b.await?.0, c.await?.0];
-
-        progress.step("starting stand-ins for CoreDNS and for a signed zone");
-        let (cluster_dns, _) =
-            name_server(&launcher, "cluster-dns", "cluster", CLUSTER_DNS).await?;
-        let (signed_zone, ready) =
-            name_server(&launcher, "signed-zone", "signed", SIGNED_ZONE).await?;
-        let trust_anchor = folder.path().join("trust-anchor");
-        let key = ready.trust_anchor.context("a signed zone tells its key")?;
-        write(&trust_anchor, &key)?;
+        let (etcd, api_servers) = if let Some(assets) = assets {
+            progress.step("starting etcd and three API servers");
+            let etcd = cluster::etcd(&launcher, assets, &certificates, folder.path())?;
+            let common = cluster::Common::new(&etcd, &certificates, folder.path())?;
+            let start = |at: usize| {
+                common.api_server(
+                    &launcher,
+                    assets,
+                    API_SERVERS[at],
+                    &issued[at],
+                    folder.path(),
+                )
+            };
+            let mut servers = [start(0)?, start(1)?, start(2)?];
+            for server in &mut servers {
+                cluster::is_ready(server, &certificates.ca).await?;
+            }
+            (Some(etcd), servers)
+        } else {
+            progress.step("starting three stand-ins for API servers");
+            let start = |at: usize| api_server(&launcher, API_SERVERS[at], &issued[at]);
+            (None, [start(0).await?, start(1).await?, start(2).await?])
+        };
 
         progress.step("starting rivers");
         let upstreams = api_servers.each_ref().map(|server| server.address);
@@ -116,6 +130,23 @@ impl Scene {
             launcher.program("rivers", &binaries.rivers, &arguments)
         })
         .await?;
+
+        let (cluster_dns, kubeconfig) = if let Some(assets) = assets {
+            progress.step("starting CoreDNS, and a stand-in for a signed zone");
+            let kubeconfig = cluster::kubeconfig(rivers.listen, &certificates, folder.path())?;
+            let coredns =
+                cluster::cluster_dns(&launcher, assets, &kubeconfig, CLUSTER_DNS, folder.path());
+            (coredns.await?, Some(kubeconfig))
+        } else {
+            progress.step("starting stand-ins for CoreDNS and for a signed zone");
+            let started = name_server(&launcher, "cluster-dns", "cluster", CLUSTER_DNS);
+            (started.await?.0, None)
+        };
+        let (signed_zone, ready) =
+            name_server(&launcher, "signed-zone", "signed", SIGNED_ZONE).await?;
+        let trust_anchor = folder.path().join("trust-anchor");
+        let key = ready.trust_anchor.context("a signed zone tells its key")?;
+        write(&trust_anchor, &key)?;
 
         progress.step("starting nodedns");
         let nodedns = service::start("nodedns", |listen, admin| {
@@ -141,12 +172,14 @@ impl Scene {
 
         Ok(Self {
             api_servers,
+            etcd,
             cluster_dns,
             signed_zone,
             rivers,
             nodedns,
             certificates,
             trust_anchor,
+            kubeconfig,
             folder,
         })
     }
@@ -161,7 +194,7 @@ impl Scene {
             self.nodedns.listen.port()
         );
         let by_hand = |shows, command| ByHand { shows, command };
-        vec![
+        let mut all = vec![
             by_hand(
                 "an API server, another one now and then",
                 format!("curl --cacert {ca} https://{rivers}/version"),
@@ -181,16 +214,24 @@ impl Scene {
                 "nodedns' metrics",
                 format!("curl http://{}/metrics", self.nodedns.admin),
             ),
-        ]
+        ];
+        if let Some(kubeconfig) = &self.kubeconfig {
+            let kubeconfig = kubeconfig.display();
+            all.push(by_hand(
+                "the cluster, through rivers",
+                format!("kubectl --kubeconfig={kubeconfig} get services -A"),
+            ));
+        }
+        all
     }
 
     /// The last lines that each process logged, those without any left out.
     pub(crate) fn last_lines(&self) -> Vec<(&str, Vec<String>)> {
-        let stand_ins = self.api_servers.iter();
-        let stand_ins = stand_ins.chain([&self.cluster_dns, &self.signed_zone]);
+        let peers = self.api_servers.iter().chain(&self.etcd);
+        let peers = peers.chain([&self.cluster_dns, &self.signed_zone]);
         [&self.rivers.process, &self.nodedns.process]
             .into_iter()
-            .chain(stand_ins.map(|stand_in| &stand_in.process))
+            .chain(peers.map(|peer| &peer.process))
             .map(|process| (process.name(), process.last_lines(LOG_LINES)))
             .filter(|(_, lines)| !lines.is_empty())
             .collect()
@@ -202,68 +243,20 @@ impl Scene {
     }
 }
 
-impl StandIn {
-    async fn start(
-        launcher: &Launcher,
-        name: &'static str,
-        kind: &'static str,
-        address: Ipv4Addr,
-        arguments: Vec<String>,
-    ) -> anyhow::Result<(Self, Ready)> {
-        let any_port = SocketAddr::from((address, 0));
-        let (process, ready) = launch(launcher, name, kind, any_port, &arguments).await?;
-        let stand_in = Self {
-            launcher: launcher.clone(),
-            name,
-            kind,
-            arguments,
-            address: ready.listen,
-            process,
-        };
-        Ok((stand_in, ready))
-    }
-
-    /// SIGKILL; returns when the process is gone.
-    pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
-        self.process.kill().await
-    }
-
-    /// Starts it again at the address it had; returns when it listens.
-    pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
-        let (launcher, address) = (&self.launcher, self.address);
-        let (process, _) = launch(launcher, self.name, self.kind, address, &self.arguments).await?;
-        self.process = process;
-        Ok(())
-    }
-}
-
-async fn launch(
-    launcher: &Launcher,
-    name: &str,
-    kind: &str,
-    listen: SocketAddr,
-    arguments: &[String],
-) -> anyhow::Result<(Process, Ready)> {
-    let mut all = vec!["--listen".to_owned(), listen.to_string()];
-    all.extend_from_slice(arguments);
-    launcher.stand_in(name, kind, &all).await
-}
-
 async fn api_server(
     launcher: &Launcher,
     (name, address): (&'static str, Ipv4Addr),
-    certificates: &Certificates,
-) -> anyhow::Result<(StandIn, Ready)> {
+    issued: &Issued,
+) -> anyhow::Result<Peer> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let arguments = vec![
-        "--name".to_owned(),
-        name.to_owned(),
         "--certificate".to_owned(),
-        path(&certificates.server),
+        path(&issued.certificate),
         "--key".to_owned(),
-        path(&certificates.key),
+        path(&issued.key),
     ];
-    StandIn::start(launcher, name, "api-server", address, arguments).await
+    let started = Peer::stand_in(launcher, name, "api-server", address, arguments);
+    Ok(started.await?.0)
 }
 
 async fn name_server(
@@ -271,9 +264,9 @@ async fn name_server(
     name: &'static str,
     zone: &str,
     address: Ipv4Addr,
-) -> anyhow::Result<(StandIn, Ready)> {
+) -> anyhow::Result<(Peer, Ready)> {
     let arguments = vec!["--zone".to_owned(), zone.to_owned()];
-    StandIn::start(launcher, name, "name-server", address, arguments).await
+    Peer::stand_in(launcher, name, "name-server", address, arguments).await
 }
 
 fn rivers_arguments(
@@ -287,6 +280,8 @@ fn rivers_arguments(
         format!("--upstreams={}", upstreams.map(|u| u.to_string()).join(",")),
         format!("--admin={admin}"),
         "--check-interval=250ms".to_owned(),
+        // CoreDNS keeps its connections for as long as it can.
+        "--shutdown-timeout=2s".to_owned(),
         format!("--state-dir={}", state_dir.display()),
         format!("--run-dir={}", state_dir.display()),
     ]
@@ -330,10 +325,6 @@ fn nodedns_yml(
         sha1_signatures: false,
     };
     Ok(serde_json::to_string_pretty(&file)?)
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 const API_SERVERS: [(&str, Ipv4Addr); 3] = [

@@ -120,7 +120,8 @@ fn address(reply: anyhow::Result<Reply>, expected: Ipv4Addr) -> Result<Reply, St
     Ok(reply)
 }
 
-const BACK_WITHIN: Duration = Duration::from_secs(5);
+/// A real CoreDNS learns the cluster's names first.
+const BACK_WITHIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
