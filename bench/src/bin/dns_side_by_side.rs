@@ -15,7 +15,7 @@ use std::time::Duration;
 use bench::dns::ask::{self, Asked, End};
 use bench::dns::questions::question;
 use bench::dns::server::{Server, Started};
-use bench::dns::zones::{NAMES, PLAIN, SIGNED, Zones};
+use bench::dns::zones::{HASHED, NAMES, PLAIN, SIGNED, Zones};
 use bench::figures::{self, Arguments, Figures, Goal, to_float};
 
 fn main() -> io::Result<()> {
@@ -75,12 +75,27 @@ struct Row {
 
 #[derive(Clone, Copy)]
 enum What {
-    Hits { signed: bool },
+    Hits {
+        signed: bool,
+    },
     HitsAtRate(u32),
     TcpHits,
-    Misses { signed: bool },
-    Memory { signed: bool },
+    Misses {
+        signed: bool,
+    },
+    /// Names that do not exist, or that only a wildcard has, of a signed zone.
+    Unheard(Unheard),
+    Memory {
+        signed: bool,
+    },
     FirstAnswer,
+}
+
+#[derive(Clone, Copy)]
+enum Unheard {
+    Nsec,
+    Nsec3,
+    Wildcard,
 }
 
 impl Row {
@@ -89,6 +104,7 @@ impl Row {
         match self.what {
             What::Hits { signed: true }
             | What::Misses { signed: true }
+            | What::Unheard(_)
             | What::Memory { signed: true } => {
                 is_echo && matches!(self.what, What::Hits { .. }) || server.validates()
             }
@@ -139,6 +155,23 @@ impl Scene {
                     ask::udp(started.address, &cold, 4, End::AllOnce)
                 })
             }
+            What::Unheard(which) => {
+                let cold: Vec<_> = (0..MISSES)
+                    .map(|number| {
+                        // Between a hundred names of the zone and those that follow.
+                        let gap = number % 100;
+                        let name = match which {
+                            Unheard::Nsec => format!("n{gap}x{number}.{SIGNED}"),
+                            Unheard::Nsec3 => format!("x{number}.{HASHED}"),
+                            Unheard::Wildcard => format!("x{number}.wild.{SIGNED}"),
+                        };
+                        question(&name, true)
+                    })
+                    .collect();
+                spent(&started, || {
+                    ask::udp(started.address, &cold, 4, End::AllOnce)
+                })
+            }
             What::Memory { signed } => {
                 let all = questions(if signed { SIGNED } else { PLAIN }, 1..NAMES, signed);
                 let before = started.running.memory()?;
@@ -185,7 +218,7 @@ const ALL: [Server; 8] = [
     Server::Nodedns,
 ];
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 12] = [
     Row {
         name: "hit, UDP, µs",
         what: What::Hits { signed: false },
@@ -219,6 +252,21 @@ const ROWS: [Row; 9] = [
         name: "miss, validated, µs",
         what: What::Misses { signed: true },
         goals: &[Goal::Of("unbound", 0.55)],
+    },
+    Row {
+        name: "name error, NSEC3, µs",
+        what: What::Unheard(Unheard::Nsec3),
+        goals: &[Goal::Of("unbound", 0.75)],
+    },
+    Row {
+        name: "name error, NSEC, µs",
+        what: What::Unheard(Unheard::Nsec),
+        goals: &[Goal::Of("unbound", 0.8)],
+    },
+    Row {
+        name: "answer of a wildcard, NSEC, µs",
+        what: What::Unheard(Unheard::Wildcard),
+        goals: &[Goal::AtMost(25.0)],
     },
     Row {
         name: "memory of 100,000 plain names, MiB",
