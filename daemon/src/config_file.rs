@@ -96,6 +96,12 @@ impl Document {
         Ok(Self::new(path, &text))
     }
 
+    /// The text as it was read.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The value that this document describes.
     ///
     /// # Errors

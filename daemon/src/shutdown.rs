@@ -14,7 +14,7 @@ use tokio::sync::watch;
 pub struct Shutdown {
     terminate: Signal,
     interrupt: Signal,
-    draining: watch::Sender<bool>,
+    draining: Trigger,
 }
 
 impl Shutdown {
@@ -26,14 +26,14 @@ impl Shutdown {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            draining: watch::Sender::new(false),
+            draining: Trigger::default(),
         })
     }
 
     /// For a part of the program that has to stop its work.
     #[must_use]
     pub fn drain(&self) -> Drain {
-        Drain(self.draining.subscribe())
+        self.draining.drain()
     }
 
     /// Waits for a signal and gives its name. The first one starts the drain; a
@@ -43,8 +43,31 @@ impl Shutdown {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         };
-        self.draining.send_replace(true);
+        self.draining.start();
         name
+    }
+}
+
+/// Starts the drain of a part of the program by itself, without a signal. Dropping it starts it, too.
+#[derive(Debug)]
+pub struct Trigger(watch::Sender<bool>);
+
+impl Default for Trigger {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
+
+impl Trigger {
+    /// For whoever has to stop its work then.
+    #[must_use]
+    pub fn drain(&self) -> Drain {
+        Drain(self.0.subscribe())
+    }
+
+    /// From now on the drain has started.
+    pub fn start(&self) {
+        self.0.send_replace(true);
     }
 }
 
@@ -73,11 +96,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_drain_starts_once_for_every_clone() {
-        let sender = watch::Sender::new(false);
-        let mut drain = Drain(sender.subscribe());
+        let trigger = Trigger::default();
+        let mut drain = trigger.drain();
         let mut other = drain.clone();
         assert!(!drain.has_started());
-        sender.send_replace(true);
+        trigger.start();
         assert!(drain.has_started());
         drain.started().await;
         other.started().await;
@@ -85,9 +108,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_drain_whose_program_is_gone_has_started() {
-        let sender = watch::Sender::new(false);
-        let mut drain = Drain(sender.subscribe());
-        drop(sender);
+        let trigger = Trigger::default();
+        let mut drain = trigger.drain();
+        drop(trigger);
         assert!(drain.has_started());
         drain.started().await;
     }

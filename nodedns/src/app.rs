@@ -1,11 +1,11 @@
 //! The composition root: builds every part once, starts and stops them.
 //!
-//! Threads: the main one waits for signals, follows the trust anchors and serves the control socket; each worker has one, with a runtime
+//! Threads: the main one waits for signals, reads the configuration again, follows the trust anchors and serves the control socket; each worker has one, with a runtime
 //! of its own, and one for the datagrams of each address; the admin endpoint has one.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -16,39 +16,44 @@ use daemon::admin::{self, Endpoint};
 use daemon::descriptors;
 use daemon::exit::Failure;
 use daemon::readiness::Readiness;
-use daemon::shutdown::{Drain, Shutdown};
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
+use daemon::reload::Reload;
+use daemon::shutdown::Shutdown;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::answer::Answers;
 use crate::cache::Cache;
 use crate::check;
 use crate::cli::Folders;
-use crate::config::{Config, Mode, Zone};
+use crate::config::Config;
 use crate::control_socket;
 use crate::control_socket::server::Commanded;
+use crate::in_force::{InForce, Site};
 use crate::instance::Instance;
-use crate::listen::{self, Sockets};
+use crate::listen;
 use crate::metrics::{self, CacheMetrics, Metrics};
 use crate::query;
 use crate::resolve::Resolver;
 use crate::resolve::route::Routes;
-use crate::serve::{Service, tcp, udp};
 use crate::sys;
 use crate::trust::{Disk, Keeper, Orders};
 use crate::upstream::pool::Network;
 use crate::upstream::tls::Authorities;
+use crate::workers::{runtime, ticks};
 
-/// Serves until a signal comes and what was asked is answered.
+/// Serves until a signal comes and what was asked is answered. The configuration was
+/// read from the file at `path`, and has this digest.
 ///
 /// # Errors
 /// Nobody can vouch for a server, an address cannot be listened on, a thread cannot be started, or a worker
 /// ended without being told to.
-pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failure> {
-    let authorities = Authorities::load(config).map_err(Failure::usage)?;
+pub(crate) fn run(
+    (config, digest): (Config, u64),
+    path: PathBuf,
+    folders: &Folders,
+) -> Result<ExitCode, Failure> {
+    let authorities = Authorities::load(&config).map_err(Failure::usage)?;
     let registry = daemon::metrics::Metrics::install();
     let readiness = Readiness::new();
     let starting = readiness.task("listen");
@@ -61,56 +66,47 @@ pub(crate) fn run(config: &Config, folders: &Folders) -> Result<ExitCode, Failur
         pages: Vec::new(),
     };
     serve_admin(config.admin, endpoint)?;
-    say_what_is_missing(config);
 
     let metrics = Metrics::new();
-    let Parts {
-        cache,
-        answers,
-        resolver,
-        instance,
-    } = Parts::new(config, authorities, &metrics);
-    let keeper = Keeper::new(config, Disk::new(&folders.state_dir), Arc::clone(&resolver));
+    let cache = Arc::new(Cache::new(config.cache.size));
+    let resolver = resolver(&config, authorities, &cache, &metrics);
+    let keeper = Keeper::new(
+        &config,
+        Disk::new(&folders.state_dir),
+        Arc::clone(&resolver),
+    );
 
     let main = runtime().map_err(Failure::failed)?;
     main.block_on(async {
         let mut beside = JoinSet::new();
         let (orders, inbox) = Orders::new();
         beside.spawn(keeper.run(inbox));
-        let addresses = sockets[0].iter().map(|sockets| sockets.address);
-        let commanded = Commanded {
-            orders: orders.clone(),
-            cache: Arc::clone(&cache),
-            readiness: readiness.clone(),
-            instance,
-            addresses: addresses.collect(),
-        };
-        be_commanded(&folders.run_dir, commanded, &mut beside);
         let shutdown = Shutdown::install()
             .context("cannot listen for signals")
             .map_err(Failure::failed)?;
-        for Sockets { address, .. } in &sockets[0] {
-            info!(%address, "listening");
-        }
-        let (ended, workers) = mpsc::channel(config.workers.get());
-        for (number, sockets) in sockets.into_iter().enumerate() {
-            let worker = Worker {
-                number,
-                sockets,
-                service: Arc::new(Service::new(
-                    Arc::clone(&answers),
-                    Arc::clone(&resolver),
-                    metrics.clone(),
-                )),
-                readiness: readiness.clone(),
-                drain: shutdown.drain(),
-                _ended: ended.clone(),
-            };
-            worker.start().map_err(Failure::failed)?;
-        }
-        drop(ended);
+        let reload = Reload::install(Some(&path))
+            .context("cannot listen for SIGHUP")
+            .map_err(Failure::failed)?;
+        let instance = Instance::new();
+        let site = Site {
+            cache: Arc::clone(&cache),
+            instance: instance.clone(),
+            metrics,
+            readiness: readiness.clone(),
+            orders: orders.clone(),
+        };
+        let in_force = InForce::begin((config, digest), path, site, resolver, sockets)
+            .map_err(Failure::failed)?;
+        let commanded = Commanded {
+            orders,
+            cache: Arc::clone(&cache),
+            readiness: readiness.clone(),
+            instance,
+            addresses: in_force.addresses(),
+        };
+        be_commanded(&folders.run_dir, commanded, &mut beside);
         starting.done();
-        supervise(shutdown, workers, &readiness, &cache).await
+        supervise(shutdown, reload, in_force, &readiness, &cache).await
     })
 }
 
@@ -144,35 +140,15 @@ fn wait_for_admin(address: SocketAddr, endpoint: &Endpoint) {
 }
 
 /// What finds answers; the same whoever asks.
-struct Parts {
-    cache: Arc<Cache>,
-    answers: Arc<Answers>,
-    resolver: Arc<Resolver>,
-    instance: Instance,
-}
-
-impl Parts {
-    fn new(config: &Config, authorities: Authorities, metrics: &Metrics) -> Self {
-        let instance = Instance::new();
-        let cache = Arc::new(Cache::new(config.cache.size));
-        let routes = Arc::new(Routes::new(config, &Network::new(authorities)));
-        Self {
-            answers: Arc::new(Answers::new(
-                Arc::clone(&routes),
-                Arc::clone(&cache),
-                instance.clone(),
-                metrics.clone(),
-            )),
-            instance,
-            resolver: Arc::new(Resolver::new(
-                config,
-                routes,
-                Arc::clone(&cache),
-                metrics.clone(),
-            )),
-            cache,
-        }
-    }
+fn resolver(
+    config: &Config,
+    authorities: Authorities,
+    cache: &Arc<Cache>,
+    metrics: &Metrics,
+) -> Arc<Resolver> {
+    let routes = Arc::new(Routes::new(config, &Network::new(authorities)));
+    let resolver = Resolver::new(config, routes, Arc::clone(cache), metrics.clone());
+    Arc::new(resolver)
 }
 
 /// Resolves one name, on standard output.
@@ -186,9 +162,10 @@ pub(crate) fn query(
     shown: query::Shown,
 ) -> Result<ExitCode, Failure> {
     let authorities = Authorities::load(config).map_err(Failure::usage)?;
-    let Parts {
-        answers, resolver, ..
-    } = Parts::new(config, authorities, &Metrics::new());
+    let (metrics, cache) = (Metrics::new(), Arc::new(Cache::new(config.cache.size)));
+    let resolver = resolver(config, authorities, &cache, &metrics);
+    let routes = Arc::clone(resolver.routes());
+    let answers = Answers::new(routes, cache, Instance::new(), metrics);
     // What the server has learned to trust, and not to, counts here as well.
     let _keeper = Keeper::new(config, Disk::new(&folders.state_dir), Arc::clone(&resolver));
     runtime().map_err(Failure::failed)?.block_on(query::run(
@@ -228,10 +205,12 @@ fn be_commanded(run_dir: &Path, commanded: Commanded, tasks: &mut JoinSet<()>) {
     }
 }
 
-/// Waits for the signal, then for the workers. Shows the cache meanwhile.
+/// Waits for the signal, then for the workers. Meanwhile shows the cache, and reads the
+/// configuration again when it is to be.
 async fn supervise(
     mut shutdown: Shutdown,
-    mut workers: mpsc::Receiver<()>,
+    mut reload: Reload,
+    mut in_force: InForce,
     readiness: &Readiness,
     cache: &Cache,
 ) -> Result<ExitCode, Failure> {
@@ -241,9 +220,10 @@ async fn supervise(
     let signal = loop {
         tokio::select! {
             signal = shutdown.signal() => break signal,
-            _ = workers.recv() => {
+            () = in_force.one_ended() => {
                 return Err(Failure::failed(anyhow!("a worker ended; the log says why")));
             }
+            cause = reload.wanted() => in_force.reload(cause).await,
             _ = ticks.tick() => {
                 shown.set(cache.usage());
                 clock.look(readiness);
@@ -253,8 +233,7 @@ async fn supervise(
     readiness.drain();
     info!(signal, "draining");
     tokio::select! {
-        // The last worker takes the last sender along.
-        drained = timeout(DRAIN, async { while workers.recv().await.is_some() {} }) => {
+        drained = timeout(DRAIN, in_force.drained()) => {
             if drained.is_err() {
                 warn!(after = ?DRAIN, "stopping with questions unanswered");
             }
@@ -294,99 +273,6 @@ impl Clock {
 }
 
 const CLOCK_ALONE: &str = "the kernel says that nobody keeps this node's clock right, and signatures depend on it: does chrony or systemd-timesyncd run?";
-
-/// A worker before it runs.
-struct Worker {
-    number: usize,
-    sockets: Vec<Sockets>,
-    service: Arc<Service>,
-    readiness: Readiness,
-    drain: Drain,
-    /// Dropped when the worker ends, however it does.
-    _ended: mpsc::Sender<()>,
-}
-
-impl Worker {
-    fn start(self) -> anyhow::Result<()> {
-        let number = self.number;
-        let runtime = runtime()?;
-        thread::Builder::new()
-            .name(format!("worker {number}"))
-            .spawn(move || runtime.block_on(self.run()))
-            .with_context(|| format!("cannot start the thread of worker {number}"))?;
-        Ok(())
-    }
-
-    async fn run(self) {
-        let mut loops = JoinSet::new();
-        let heartbeat = self.readiness.heartbeat(format!("worker {}", self.number));
-        for Sockets { address, udp, tcp } in self.sockets {
-            let name = format!("worker {}, {address}/udp", self.number);
-            let (service, drain) = (Arc::clone(&self.service), self.drain.clone());
-            let heartbeat = self.readiness.heartbeat(name);
-            loops.spawn_blocking(move || udp::serve(udp, service, &heartbeat, &drain));
-            loops.spawn(tcp::serve(
-                tcp,
-                Arc::clone(&self.service),
-                self.drain.clone(),
-            ));
-        }
-        let mut ticks = ticks();
-        loop {
-            tokio::select! {
-                ended = loops.join_next() => match ended {
-                    None => break,
-                    Some(Ok(Ok(()))) => {}
-                    // Serving some of the addresses looks like health and is not.
-                    Some(Ok(Err(error))) => {
-                        error!(worker = self.number, %error, "a socket is lost");
-                        return;
-                    }
-                    Some(Err(panic)) => {
-                        error!(worker = self.number, %panic, "a socket's loop panicked: please report this");
-                        return;
-                    }
-                },
-                _ = ticks.tick() => heartbeat.beat(),
-            }
-        }
-        self.service.finish().await;
-    }
-}
-
-fn runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a runtime")
-}
-
-fn ticks() -> tokio::time::Interval {
-    let mut ticks = interval(Duration::from_secs(1));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    ticks
-}
-
-/// Says plainly what this version, or this configuration, does not do.
-fn say_what_is_missing(config: &Config) {
-    if config.validation.mode == Mode::Log {
-        warn!("validation is `log`: forged answers are noticed here, and passed on");
-    } else if !config.zones.iter().any(|zone| zone.validate) {
-        warn!("no zone is validated: a forged answer is not noticed");
-    }
-    for zone in &config.zones {
-        for server in zone.unasked() {
-            warn!(
-                zone = %zone.name,
-                %server,
-                "a plaintext server is never asked: the zone has tls:// servers, and does not say `mixed: true`"
-            );
-        }
-    }
-    if !config.zones.iter().any(Zone::is_root) {
-        warn!("there is no zone `.`: names in no zone are refused");
-    }
-}
 
 /// Less than the period of a liveness probe.
 const ADMIN_RETRY: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@ mod store;
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use entry::Entry;
@@ -26,7 +26,7 @@ use crate::wire::order::{compare, is_within};
 pub(crate) struct Cache {
     shards: Box<[Store]>,
     hasher: RandomState,
-    capacity: usize,
+    capacity: AtomicUsize,
     evicted: AtomicU64,
 }
 
@@ -49,7 +49,7 @@ impl Cache {
         Self {
             shards: (0..count).map(|_| Store::new(bytes / count)).collect(),
             hasher: RandomState::new(),
-            capacity: bytes,
+            capacity: bytes.into(),
             evicted: AtomicU64::new(0),
         }
     }
@@ -85,15 +85,29 @@ impl Cache {
     }
 
     /// Forgets all answers that have anything to do with names at or below one of
-    /// `tops`, and gives their number. Each is looked at without a lock: who inserts
-    /// waits for the removal only.
+    /// `tops`, and gives their number.
     pub(crate) fn forget_within(&self, tops: &[Name]) -> usize {
-        let touched = |shard: &Store| {
-            let touched =
-                shard.filter_map(|key, entry| entry.touches(tops).then(|| Arc::clone(key)));
-            shard.remove(&touched.into_iter().collect())
+        let is_meant = |name: &[u8]| tops.iter().any(|top| is_within(name, top.as_wire()));
+        self.forget(|entry| entry.touches(is_meant))
+    }
+
+    /// Forgets all answers that `is_meant` picks, and gives their number. Each is
+    /// looked at without a lock: who inserts waits for the removal only.
+    pub(crate) fn forget(&self, is_meant: impl Fn(&Entry) -> bool) -> usize {
+        let forget = |shard: &Store| {
+            let meant = shard.filter_map(|key, entry| is_meant(entry).then(|| Arc::clone(key)));
+            shard.remove(&meant.into_iter().collect())
         };
-        self.shards.iter().map(touched).sum()
+        self.shards.iter().map(forget).sum()
+    }
+
+    /// From now on takes `bytes` bytes; what has no room any more goes at once.
+    pub(crate) fn resize(&self, bytes: usize, now: Instant) {
+        self.capacity.store(bytes, Ordering::Relaxed);
+        for shard in &self.shards {
+            let evicted = shard.resize(bytes / self.shards.len(), now);
+            self.evicted.fetch_add(evicted, Ordering::Relaxed);
+        }
     }
 
     /// What may be used at `now` of names at or below `top`, by name.
@@ -113,8 +127,8 @@ impl Cache {
     }
 
     /// Bytes that it may have.
-    pub(crate) const fn capacity(&self) -> usize {
-        self.capacity
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed)
     }
 
     /// How full it is.
@@ -183,6 +197,28 @@ mod tests {
         assert!(usage.bytes <= 1 << 20, "{usage:?}");
         assert!(usage.bytes > 1 << 19, "{usage:?}");
         assert_eq!(usage.entries as u64 + usage.evicted, 20_000);
+    }
+
+    #[test]
+    fn a_cache_that_is_made_smaller_gives_room_back_at_once() {
+        let cache = Cache::new(8 << 20);
+        let now = Instant::now();
+        let fill = || {
+            for number in 0..40_000_u32 {
+                let name = Name::from_text(&number.to_string()).unwrap();
+                let key = Key::new(name.as_wire(), 1, false, false);
+                cache.insert(&key, failure(&key, Rcode::SERVFAIL, 5, now), now);
+            }
+            cache.usage().bytes
+        };
+        let before = fill();
+        assert!(before > 4 << 20, "{before}");
+        cache.resize(1 << 20, now);
+        let after = cache.usage().bytes;
+        assert!(after <= 1 << 20 && after > 1 << 19, "{after}");
+        cache.resize(8 << 20, now);
+        assert_eq!(cache.capacity(), 8 << 20);
+        assert!(fill() > 4 << 20);
     }
 
     #[test]

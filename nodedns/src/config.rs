@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use daemon::config_file::{ConfigError, Document};
@@ -164,7 +165,21 @@ impl Config {
     /// # Errors
     /// It cannot be read, or something in it is wrong; the error names the line.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        file::File::check(&Document::read(path)?)
+        Self::load_with_digest(path).map(|(config, _)| config)
+    }
+
+    /// Reads the file at `path`, and gives the first 48 bits of its SHA-256 digest as
+    /// well, by which people compare what nodes run on.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with_digest(path: &Path) -> Result<(Self, u64), ConfigError> {
+        let document = Document::read(path)?;
+        let config = file::File::check(&document)?;
+        let digest = digest(&SHA256, document.text().as_bytes());
+        let first = digest.as_ref().iter().take(6);
+        let digest = first.fold(0, |number, byte| number << 8 | u64::from(*byte));
+        Ok((config, digest))
     }
 }
 

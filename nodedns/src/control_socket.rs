@@ -66,7 +66,7 @@ mod tests {
                 cache,
                 readiness: Readiness::new(),
                 instance: Instance::new(),
-                addresses: Arc::default(),
+                addresses: tokio::sync::watch::channel(Arc::default()).1,
             },
         ));
         Running(Some(runtime))

@@ -23,7 +23,8 @@
 //! well. All who asked get the answer; so does the cache. What failed
 //! is an answer too: SERVFAIL with the reason (RFC 8914), kept for a second.
 //!
-//! [`app`] builds all of it, [`config`] says from what, [`metrics`] counts, and
+//! [`app`] builds all of it, [`config`] says from what, [`in_force`] does what it says
+//! when it is another, [`workers`] are the threads, [`metrics`] counts, and
 //! [`check`] tries a configuration out, [`query`] one name, of which [`explain`] keeps
 //! the record. [`trust`] follows the keys of the trust
 //! anchors while all that goes on, and does what people say over the
@@ -47,8 +48,12 @@ mod health;
 mod negative_anchor;
 mod query;
 
+mod in_force;
+
 mod control_socket;
 mod trust;
+
+mod workers;
 
 mod serve;
 
@@ -119,7 +124,7 @@ pub fn run(
             &mut io::stdout().lock(),
         );
     }
-    let config = Config::load(&cli.config.path)?;
+    let (config, digest) = Config::load_with_digest(&cli.config.path)?;
     if matches!(cli.command, Some(Command::Check)) {
         return app::check(&config);
     }
@@ -138,5 +143,5 @@ pub fn run(
         return app::query(&config, &cli.folders, &question, shown);
     }
     daemon::logging::init(&cli.log.options()).map_err(Failure::usage)?;
-    app::run(&config, &cli.folders)
+    app::run((config, digest), cli.config.path, &cli.folders)
 }

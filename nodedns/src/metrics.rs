@@ -5,7 +5,7 @@
 //! configuration; never a client or a name. Handles are made once, so that the
 //! hot path only adds.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
@@ -166,6 +166,20 @@ impl CacheMetrics {
     }
 }
 
+/// The configuration with this digest has come into force, or one was refused.
+pub(crate) fn configured(digest: Option<u64>) {
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
+    let refused = counter!(RELOAD_FAILURES);
+    gauge!(RELOAD_GOOD).set(f64::from(u8::from(digest.is_some())));
+    let Some(digest) = digest else {
+        return refused.increment(1);
+    };
+    gauge!(CONFIG_HASH).set(digest as f64);
+    if let Ok(now) = SystemTime::UNIX_EPOCH.elapsed() {
+        gauge!(RELOAD_SECONDS).set(now.as_secs_f64());
+    }
+}
+
 /// What the kernel says of this node's clock.
 pub(crate) fn clock_synchronized(is_synchronized: bool) {
     gauge!(CLOCK_SYNCHRONIZED).set(f64::from(u8::from(is_synchronized)));
@@ -315,6 +329,24 @@ impl ServerMetrics {
 }
 
 fn describe() {
+    describe_gauge!(BUILD_INFO, "Always 1; the label tells the version");
+    describe_gauge!(
+        CONFIG_HASH,
+        "The first 48 bits of the SHA-256 digest of the configuration file in force, as a number"
+    );
+    describe_counter!(
+        RELOAD_FAILURES,
+        "Configurations that were refused since the start"
+    );
+    describe_gauge!(
+        RELOAD_GOOD,
+        "1: the configuration that was read last is in force"
+    );
+    describe_gauge!(
+        RELOAD_SECONDS,
+        Unit::Seconds,
+        "When the configuration in force was read, since 1970"
+    );
     describe_counter!(QUERIES, "Packets from clients");
     describe_counter!(ANSWERS, "Answers, by response code");
     describe_counter!(LOOKUPS, "Questions that the cache was asked");
@@ -385,6 +417,11 @@ fn describe() {
     describe_histogram!(UPSTREAM_SECONDS, "Time until a server's usable answer");
 }
 
+const BUILD_INFO: &str = "nodedns_build_info";
+const CONFIG_HASH: &str = "nodedns_config_hash";
+const RELOAD_FAILURES: &str = "nodedns_config_reload_failures_total";
+const RELOAD_GOOD: &str = "nodedns_config_last_reload_successful";
+const RELOAD_SECONDS: &str = "nodedns_config_last_reload_success_timestamp_seconds";
 const QUERIES: &str = "nodedns_queries_total";
 const ANSWERS: &str = "nodedns_answers_total";
 const LOOKUPS: &str = "nodedns_cache_lookups_total";

@@ -16,9 +16,11 @@ mod judge;
 pub(crate) mod route;
 mod sampled;
 mod source;
+mod succession;
 mod trust_point;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -48,8 +50,10 @@ use crate::wire::response::Response;
 pub(crate) struct Resolver {
     routes: Arc<Routes>,
     cache: Arc<Cache>,
-    judge: Judge,
+    judge: Arc<Judge>,
     flights: Flights<Entry>,
+    /// Set once another one has taken its place.
+    is_retired: AtomicBool,
     metrics: Metrics,
 }
 
@@ -65,8 +69,9 @@ impl Resolver {
         Self {
             routes,
             cache,
-            judge: Judge::new(config, metrics.clone()),
+            judge: Arc::new(Judge::new(config, metrics.clone())),
             flights: Flights::default(),
+            is_retired: AtomicBool::new(false),
             metrics,
         }
     }
@@ -125,12 +130,13 @@ impl Resolver {
         entry
     }
 
-    /// Keeps `entry`, unless other keys are trusted by now than when it was judged.
+    /// Keeps `entry`, unless other keys are trusted by now than when it was judged,
+    /// or others would have been asked.
     fn keep(&self, key: &Key, entry: &Arc<Entry>, epoch: u64) {
         self.cache
             .insert(key, Arc::clone(entry), Instant::now().into_std());
         // Only now: what is changed later is forgotten later, too.
-        if self.judge.validator().epoch() != epoch {
+        if self.judge.validator().epoch() != epoch || self.is_retired.load(Ordering::SeqCst) {
             self.cache.remove(key);
         }
     }
@@ -214,7 +220,7 @@ impl Resolver {
         errand.note(|| Event::Route {
             key: key.clone(),
             zone: zone.name.clone(),
-            recursion: matches!(zone.source, Source::Recursion(_)),
+            recursion: matches!(*zone.source, Source::Recursion(_)),
             validate: zone.validate,
         });
         // Who sets CD validates for himself.

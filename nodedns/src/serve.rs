@@ -3,6 +3,9 @@
 //! [`udp`], on threads of its own, and [`tcp`], on the worker's runtime, read
 //! queries and hand each to [`Service`]. A hit is answered in place; a miss becomes
 //! a task of [`Misses`] on the runtime, which outlives the client, and is bounded.
+//!
+//! What answers and finds is [`Parts`], others once the configuration is another:
+//! a question ends with those with which it began.
 
 pub(crate) mod tcp;
 pub(crate) mod udp;
@@ -11,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::error;
 
@@ -19,19 +23,45 @@ use crate::metrics::Metrics;
 use crate::resolve::Resolver;
 use crate::wire::patch::Transport;
 
-/// What the sockets of one worker serve from.
+/// What answers, and what finds the answers to misses, as one configuration says.
+pub(crate) struct Parts {
+    pub(crate) answers: Answers,
+    pub(crate) resolver: Arc<Resolver>,
+}
+
+/// The parts of the configuration in force.
+#[derive(Clone)]
+pub(crate) struct Latest {
+    published: watch::Receiver<Arc<Parts>>,
+    parts: Arc<Parts>,
+}
+
+impl Latest {
+    /// Those that are published last.
+    pub(crate) fn of(mut published: watch::Receiver<Arc<Parts>>) -> Self {
+        let parts = Arc::clone(&published.borrow_and_update());
+        Self { published, parts }
+    }
+
+    /// The parts as they are now. Most often one load.
+    pub(crate) fn get(&mut self) -> &Arc<Parts> {
+        // Whoever publishes may be gone: then there is nothing new.
+        if self.published.has_changed().unwrap_or(false) {
+            self.parts = Arc::clone(&self.published.borrow_and_update());
+        }
+        &self.parts
+    }
+}
+
+/// What the sockets of one worker serve with.
 pub(crate) struct Service {
-    answers: Arc<Answers>,
-    resolver: Arc<Resolver>,
     misses: Misses,
     metrics: Metrics,
 }
 
 impl Service {
-    pub(crate) fn new(answers: Arc<Answers>, resolver: Arc<Resolver>, metrics: Metrics) -> Self {
+    pub(crate) fn new(metrics: Metrics) -> Self {
         Self {
-            answers,
-            resolver,
             misses: Misses::new(metrics.clone()),
             metrics,
         }
@@ -41,13 +71,14 @@ impl Service {
     /// of ours, costs this packet its answer and nothing else.
     fn answer(
         &self,
+        parts: &Parts,
         out: &mut Vec<u8>,
         packet: &[u8],
         transport: Transport,
         now: Instant,
     ) -> Outcome {
         catch_unwind(AssertUnwindSafe(|| {
-            self.answers.answer(out, packet, transport, now)
+            parts.answers.answer(out, packet, transport, now)
         }))
         .unwrap_or_else(|_| {
             error!("answering a query panicked: please report this");
@@ -59,25 +90,26 @@ impl Service {
     /// Has the answer to `miss` found, and `reply` called with it. Gives the
     /// answer back at once when too many wait already.
     fn find(
-        self: &Arc<Self>,
+        &self,
+        parts: &Arc<Parts>,
         miss: Box<Miss>,
         reply: impl FnOnce(&Metrics, &[u8]) + Send + 'static,
     ) -> Result<(), Vec<u8>> {
-        let service = Arc::clone(self);
         let mut tasks = self.misses.lock();
         self.misses.reap(&mut tasks);
         if tasks.len() >= MAX_MISSES {
             let mut out = Vec::new();
-            self.answers.too_busy(&mut out, &miss);
+            parts.answers.too_busy(&mut out, &miss);
             return Err(out);
         }
+        let (parts, metrics) = (Arc::clone(parts), self.metrics.clone());
         tasks.spawn(async move {
-            let entry = service.resolver.resolve(&miss.key, None).await;
+            let entry = parts.resolver.resolve(&miss.key, None).await;
             let mut out = Vec::new();
-            service
+            parts
                 .answers
                 .finish(&mut out, &miss, &entry, Instant::now());
-            reply(&service.metrics, &out);
+            reply(&metrics, &out);
         });
         Ok(())
     }

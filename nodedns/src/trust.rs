@@ -48,9 +48,13 @@ pub(crate) struct Keeper {
     metrics: TrustMetrics,
 }
 
-/// What a person wants of it.
-#[derive(Debug)]
+/// What is wanted of it.
 pub(crate) enum Order {
+    /// Trust what another configuration says, and have another one know it.
+    Follow {
+        config: Box<Config>,
+        resolver: Arc<Resolver>,
+    },
     /// Set a negative anchor.
     Add {
         name: Name,
@@ -104,14 +108,12 @@ impl Keeper {
     /// that at once.
     pub(crate) fn new(config: &Config, disk: Disk, resolver: Arc<Resolver>) -> Self {
         let now = now();
-        let is_any_validated = config.zones.iter().any(|zone| zone.validate);
-        let config = &config.validation;
-        let learned = config.follow_rollovers.then(|| disk.points());
+        let validation = &config.validation;
+        let learned = validation.follow_rollovers.then(|| disk.points());
         let keeper = Self {
-            points: point::all(&config.anchors, learned.unwrap_or_default(), now),
-            // Where nothing is validated nobody needs keys.
-            follows: config.follow_rollovers && is_any_validated,
-            negative: config.negative.clone(),
+            points: point::all(&validation.anchors, learned.unwrap_or_default(), now),
+            follows: follows(config),
+            negative: validation.negative.clone(),
             by_hand: disk.negative(now),
             metrics: TrustMetrics::new(),
             disk,
@@ -135,6 +137,10 @@ impl Keeper {
             tokio::select! {
                 order = inbox.recv() => {
                     let Some((order, reply)) = order else { return };
+                    if matches!(order, Order::Follow { .. }) {
+                        // What is asked for may be nobody's key any more.
+                        asking = JoinSet::new();
+                    }
                     // Who gave it may have gone; it is done all the same.
                     let _ = reply.send(self.obey(order));
                 }
@@ -202,6 +208,10 @@ impl Keeper {
         let now = now();
         let name = match order {
             Order::List => return Ok(self.done(None)),
+            Order::Follow { config, resolver } => {
+                self.follow(&config, resolver, now);
+                return Ok(self.done(None));
+            }
             Order::Add {
                 name,
                 lifetime,
@@ -228,6 +238,37 @@ impl Keeper {
             kept.err()
                 .map(|error| format!("it is in force, but a restart will forget it: {error}")),
         ))
+    }
+
+    /// Goes on from what `config` says. What was learned of keys stays as it does
+    /// over a restart.
+    fn follow(&mut self, config: &Config, resolver: Arc<Resolver>, now: Time) {
+        let validation = &config.validation;
+        let (anchors, negative) = (self.anchors(), self.negative.clone());
+        let before = std::mem::take(&mut self.points);
+        let learned = if validation.follow_rollovers {
+            before.iter().map(Point::kept).collect()
+        } else {
+            Vec::new()
+        };
+        self.points = point::all(&validation.anchors, learned, now);
+        for point in &mut self.points {
+            point.remember(&before);
+        }
+        self.follows = follows(config);
+        self.negative.clone_from(&validation.negative);
+        self.resolver = resolver;
+        let after = self.anchors();
+        let is_other = |anchor: &&Anchor| !(anchors.contains(anchor) && after.contains(anchor));
+        let zones = anchors.iter().chain(&after).filter(is_other);
+        let names = negative.iter().chain(&self.negative);
+        let names = names.filter(|name| !(negative.contains(name) && self.negative.contains(name)));
+        let changed: Vec<Name> = zones
+            .map(|anchor| &anchor.zone)
+            .chain(names)
+            .cloned()
+            .collect();
+        self.publish(&changed);
     }
 
     fn done(&self, warning: Option<String>) -> Done {
@@ -267,7 +308,7 @@ impl Keeper {
     /// Has the validator trust what is trusted now; what is known of the `changed`
     /// names is forgotten.
     fn publish(&self, changed: &[Name]) {
-        let anchors: Vec<Anchor> = self.points.iter().flat_map(Point::anchors).collect();
+        let anchors = self.anchors();
         let by_hand = self.by_hand.all().iter().map(|anchor| &anchor.name);
         let negative = self.negative.iter().chain(by_hand);
         let forgotten = self
@@ -277,6 +318,10 @@ impl Keeper {
             info!(answers = forgotten, "forgot what was judged otherwise");
         }
         self.show();
+    }
+
+    fn anchors(&self) -> Vec<Anchor> {
+        self.points.iter().flat_map(Point::anchors).collect()
     }
 
     fn show(&self) {
@@ -299,6 +344,11 @@ impl Keeper {
         let seconds = next.map_or(u64::MAX, |next| next.saturating_sub(now()));
         Duration::from_secs(seconds).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
     }
+}
+
+/// Whether keys are to be followed: where nothing is validated nobody needs them.
+fn follows(config: &Config) -> bool {
+    config.validation.follow_rollovers && config.zones.iter().any(|zone| zone.validate)
 }
 
 /// The calendar's time; 1970 if it is before that.

@@ -118,8 +118,19 @@ impl Validator {
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Another number after each change of what is trusted: what was judged before
-    /// may be worth something else.
+    /// Forgets what it knows of the names `tops` and all below them.
+    pub(crate) fn forget_within(&self, tops: &[Name]) {
+        self.zones.forget_within(tops);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What counts as signed.
+    pub(crate) const fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Another number after each change of what is trusted or known: what was judged
+    /// before may be worth something else.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::SeqCst)
     }

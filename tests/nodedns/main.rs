@@ -12,6 +12,7 @@ mod node;
 mod ports;
 mod process;
 mod recursion;
+mod reload;
 mod replicas;
 mod resolvers;
 mod servers;

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use crate::cache::key::Key;
 use crate::validate::Judged;
 use crate::wire::edns::ExtendedError;
-use crate::wire::name::{self, Expanded, Name};
-use crate::wire::order::is_within;
+use crate::wire::name::{self, Expanded};
 use crate::wire::patch::{Kept, age_ttls};
 use crate::wire::record::Section;
 use crate::wire::response::Response;
 use crate::wire::truncate::Cuts;
-use crate::wire::{CLASS_IN, Rcode, flag, header_rcode, put_u32};
+use crate::wire::{CLASS_IN, QUESTION_AT, Rcode, flag, header_rcode, put_u32};
 
 /// The longest that answers may be used, whatever their TTLs say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +163,11 @@ impl Entry {
         header_rcode(self.parts().0)
     }
 
+    /// The name that it is about, in lower case and wire form as all that is kept.
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.bytes[QUESTION_AT..usize::from(self.question_end) - 4]
+    }
+
     /// Whether it was validated from a trust anchor down.
     pub(crate) const fn is_secure(&self) -> bool {
         self.is_secure
@@ -174,22 +178,21 @@ impl Entry {
         self.error.as_deref()
     }
 
-    /// Whether its question, or any of its records, is about a name at or below one
-    /// of `tops`.
-    pub(crate) fn touches(&self, tops: &[Name]) -> bool {
+    /// Whether its question, or any of its records, is about a name that `picks`,
+    /// which sees each in lower case.
+    pub(crate) fn touches(&self, picks: impl Fn(&[u8]) -> bool) -> bool {
         let Some(response) = Response::parse(self.parts().0.to_vec()) else {
             return false;
         };
         let (wire, layout) = (response.wire(), response.layout());
-        let touches = |name: &[u8]| tops.iter().any(|top| is_within(name, top.as_wire()));
         let mut expanded = Expanded::new();
         let mut owner_touches = |at| {
             name::expand(wire, at, &mut expanded)
-                .is_some_and(|_| touches(&expanded.as_wire().to_ascii_lowercase()))
+                .is_some_and(|_| picks(&expanded.as_wire().to_ascii_lowercase()))
         };
-        touches(&layout.name(wire).to_ascii_lowercase())
+        picks(&layout.name(wire).to_ascii_lowercase())
             || layout.records.iter().any(|record| owner_touches(record.at))
-            || response.chain().iter().any(|name| touches(name))
+            || response.chain().iter().any(|name| picks(name))
     }
 
     /// The message, its TTLs aged, to be made part of another answer.

@@ -13,7 +13,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::cache::entry::Entry;
 pub(super) struct Store {
     items: HashMap<Arc<[u8]>, Item>,
     order: Mutex<Order>,
-    capacity: usize,
+    capacity: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Store {
         Self {
             items: HashMap::new(),
             order: Mutex::default(),
-            capacity,
+            capacity: capacity.into(),
         }
     }
 
@@ -81,7 +81,7 @@ impl Store {
     /// of other answers that had to go.
     pub(super) fn insert(&self, key: &[u8], entry: Arc<Entry>, now: Instant) -> u64 {
         let cost = entry.bytes() + 2 * key.len() + OVERHEAD;
-        if cost > self.capacity / 8 {
+        if cost > self.capacity() / 8 {
             return 0;
         }
         let mut order = self.order();
@@ -142,6 +142,17 @@ impl Store {
         gone
     }
 
+    /// From now on holds `capacity` bytes; gives the number of answers that had to go.
+    pub(super) fn resize(&self, capacity: usize, now: Instant) -> u64 {
+        let mut order = self.order();
+        self.capacity.store(capacity, Ordering::Relaxed);
+        self.make_room(&mut order, now)
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
     /// Answers kept.
     pub(super) fn len(&self) -> usize {
         self.items.len()
@@ -159,8 +170,9 @@ impl Store {
 
     fn make_room(&self, order: &mut Order, now: Instant) -> u64 {
         let mut evicted = 0;
-        while order.bytes() > self.capacity {
-            let from_small = order.small.bytes > self.capacity / SMALL_SHARE;
+        let capacity = self.capacity();
+        while order.bytes() > capacity {
+            let from_small = order.small.bytes > capacity / SMALL_SHARE;
             let gone = if from_small || order.main.keys.is_empty() {
                 self.look_at_oldest_of_small(order, now)
             } else {
@@ -382,7 +394,7 @@ mod tests {
             }
             let order = store.order();
             let items = store.items.pin();
-            prop_assert!(order.bytes() <= store.capacity);
+            prop_assert!(order.bytes() <= store.capacity());
             let cost = |main| items.values().filter(|item| item.in_main.load(Ordering::Relaxed) == main).map(|item| item.cost as usize).sum::<usize>();
             prop_assert_eq!(order.small.bytes, cost(false));
             prop_assert_eq!(order.main.bytes, cost(true));

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
@@ -63,7 +63,7 @@ pub(crate) struct Commanded {
     pub(crate) readiness: Readiness,
     pub(crate) instance: Instance,
     /// Where this process listens.
-    pub(crate) addresses: Arc<[SocketAddr]>,
+    pub(crate) addresses: watch::Receiver<Arc<[SocketAddr]>>,
 }
 
 /// Serves until it is dropped.
@@ -148,7 +148,8 @@ async fn carry_out(request: Request, commanded: &Commanded) -> Result<Reply, Str
                 addresses,
                 ..
             } = commanded;
-            return Ok(health::health(readiness, instance, addresses).await);
+            let addresses = Arc::clone(&addresses.borrow());
+            return Ok(health::health(readiness, instance, &addresses).await);
         }
         Request::CacheStats {} => return Ok(cache::stats(&commanded.cache)),
         Request::CacheFlush { name } => {

@@ -53,6 +53,12 @@ impl Judge {
         }
     }
 
+    /// Whether it judges as `config` says, whatever is trusted.
+    pub(super) fn fits(&self, config: &Config) -> bool {
+        let validation = &config.validation;
+        self.mode == validation.mode && self.validator.policy() == validation.policy
+    }
+
     /// What it judges by.
     pub(super) const fn validator(&self) -> &Validator {
         &self.validator

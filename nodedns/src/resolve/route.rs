@@ -1,6 +1,6 @@
 //! Which zone has a name: the one with the longest name that the name ends in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,11 @@ use crate::wire::rtype;
 #[derive(Debug)]
 pub(crate) struct Routes {
     by_name: HashMap<Box<[u8]>, Zone>,
+    /// Those that are named, and shared by the zones that name them.
+    servers: HashMap<Forward, Arc<Server>>,
+    /// One for all zones: what one learns of the world's servers serves the others.
+    recursor: Option<(config::Recursion, Arc<Recursor>)>,
+    network: Arc<Network>,
 }
 
 /// A zone, ready to be asked.
@@ -25,7 +30,9 @@ pub(crate) struct Routes {
 pub(crate) struct Zone {
     pub(crate) name: Name,
     /// Who is asked.
-    pub(crate) source: Source,
+    pub(crate) source: Arc<Source>,
+    /// What the configuration says of that.
+    origin: config::Source,
     /// How long its answers are kept.
     pub(crate) limits: Limits,
     /// Whether its answers must be signed where a trust anchor says so.
@@ -33,52 +40,125 @@ pub(crate) struct Zone {
 }
 
 impl Routes {
-    /// The zones of `config`. Servers that several zones name are shared.
+    /// The zones of `config`.
     pub(crate) fn new(config: &Config, network: &Arc<Network>) -> Self {
-        let mut servers: HashMap<&Forward, Arc<Server>> = HashMap::new();
-        // One for all zones: what one learns of the world's servers serves the others.
-        let mut recursor = None;
-        let by_name = config.zones.iter().map(|zone| {
-            let source = match &zone.source {
-                config::Source::Servers(named) => {
-                    let asked = named.asked.iter().map(|forward| {
-                        let server = servers
-                            .entry(forward)
-                            .or_insert_with(|| Arc::new(Server::new(forward.clone(), network)));
-                        Arc::clone(server)
-                    });
-                    Source::Servers(Upstream::new(
-                        zone.name.clone(),
-                        asked.collect(),
-                        Role::of(named),
-                        Arc::clone(network),
-                    ))
-                }
-                config::Source::Recursion => {
-                    Source::Recursion(Arc::clone(recursor.get_or_insert_with(|| {
-                        Arc::new(Recursor::new(&config.recursion, network))
-                    })))
-                }
-            };
-            let negative = config.cache.max_negative_ttl;
+        Self {
+            by_name: HashMap::new(),
+            servers: HashMap::new(),
+            recursor: None,
+            network: Arc::clone(network),
+        }
+        .succeeded(config, network)
+    }
+
+    /// The zones of `config`, with what stays of these: where the configuration says
+    /// the same of a source and `network` is the same, so is the source; and so is a
+    /// server, with all that is known of it.
+    pub(crate) fn succeeded(&self, config: &Config, network: &Arc<Network>) -> Self {
+        let mut next = Self {
+            by_name: HashMap::new(),
+            servers: HashMap::new(),
+            recursor: None,
+            network: Arc::clone(network),
+        };
+        let stays = Arc::ptr_eq(network, &self.network);
+        let before = stays.then_some(self);
+        let recursor = before.and_then(|before| before.recursor.as_ref());
+        if let Some((recursion, recursor)) = recursor
+            && *recursion == config.recursion
+        {
+            next.recursor = Some((recursion.clone(), Arc::clone(recursor)));
+        }
+        for zone in &config.zones {
             let ready = Zone {
                 name: zone.name.clone(),
-                source,
-                limits: Limits {
-                    positive: config.cache.max_ttl,
-                    negative: if zone.is_root() {
-                        negative
-                    } else {
-                        negative.min(INNER_NEGATIVE)
-                    },
-                },
+                source: next.source(zone, &config.recursion, before),
+                origin: zone.source.clone(),
+                limits: limits(&config.cache, zone),
                 validate: zone.validate,
             };
-            (zone.name.as_wire().into(), ready)
-        });
-        Self {
-            by_name: by_name.collect(),
+            next.by_name.insert(zone.name.as_wire().into(), ready);
         }
+        next
+    }
+
+    /// The source of `zone`, with all of `before` that stays.
+    fn source(
+        &mut self,
+        zone: &config::Zone,
+        recursion: &config::Recursion,
+        before: Option<&Self>,
+    ) -> Arc<Source> {
+        let same = before
+            .and_then(|before| before.by_name.get(zone.name.as_wire()))
+            .filter(|same| same.origin == zone.source)
+            .map(|same| &same.source);
+        match &zone.source {
+            config::Source::Servers(named) => {
+                let asked = named.asked.iter();
+                let asked = asked.map(|server| self.server(server, before)).collect();
+                same.cloned().unwrap_or_else(|| {
+                    Arc::new(Source::Servers(Upstream::new(
+                        zone.name.clone(),
+                        asked,
+                        Role::of(named),
+                        Arc::clone(&self.network),
+                    )))
+                })
+            }
+            config::Source::Recursion => {
+                let network = &self.network;
+                let (_, recursor) = self.recursor.get_or_insert_with(|| {
+                    (
+                        recursion.clone(),
+                        Arc::new(Recursor::new(recursion, network)),
+                    )
+                });
+                match same.map(|same| (same, &**same)) {
+                    Some((same, Source::Recursion(old))) if Arc::ptr_eq(old, recursor) => {
+                        Arc::clone(same)
+                    }
+                    _ => Arc::new(Source::Recursion(Arc::clone(recursor))),
+                }
+            }
+        }
+    }
+
+    /// The server that is asked so, which is one for all zones.
+    fn server(&mut self, forward: &Forward, before: Option<&Self>) -> Arc<Server> {
+        let server = self.servers.entry(forward.clone()).or_insert_with(|| {
+            before
+                .and_then(|before| before.servers.get(forward))
+                .map_or_else(
+                    || Arc::new(Server::new(forward.clone(), &self.network)),
+                    Arc::clone,
+                )
+        });
+        Arc::clone(server)
+    }
+
+    /// The network over which they are asked.
+    pub(crate) const fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
+    /// Whether another one is asked for `name` than in `before`, or what it says is
+    /// judged otherwise. `name` is in lower case and wire form.
+    pub(crate) fn differ_for(&self, name: &[u8], before: &Self) -> bool {
+        !same(self.zone_of(name), before.zone_of(name))
+            // The DS of a zone is in the zone above it.
+            || parent(name).is_some_and(|above| !same(self.zone_of(above), before.zone_of(above)))
+    }
+
+    /// The zones that are not what they were in `before`, those that are gone
+    /// included.
+    pub(crate) fn changed(&self, before: &Self) -> Vec<Name> {
+        let names = self.by_name.keys().chain(before.by_name.keys());
+        let changed: HashSet<&Box<[u8]>> = names
+            .filter(|name| !same(self.by_name.get(*name), before.by_name.get(*name)))
+            .collect();
+        let zones = changed.into_iter();
+        zones.filter_map(|name| Name::from_wire(name)).collect()
     }
 
     /// The zone of `name`, which is in lower case and wire form.
@@ -104,6 +184,29 @@ impl Routes {
     }
 }
 
+/// Whether the same are asked, and believed as much.
+fn same(one: Option<&Zone>, other: Option<&Zone>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            Arc::ptr_eq(&one.source, &other.source) && one.validate == other.validate
+        }
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// How long the answers of `zone` are kept.
+fn limits(cache: &config::Cache, zone: &config::Zone) -> Limits {
+    Limits {
+        positive: cache.max_ttl,
+        negative: if zone.is_root() {
+            cache.max_negative_ttl
+        } else {
+            cache.max_negative_ttl.min(INNER_NEGATIVE)
+        },
+    }
+}
+
 /// In a zone of one's own names come into being while somebody waits for them: a
 /// new Service must be seen within 5 s even if asked for before, by clients that
 /// ask again once a second.
@@ -123,9 +226,67 @@ pub(crate) mod tests {
             .iter()
             .map(|name| format!("{{name: {name}, forward: [192.0.2.1]}}"))
             .collect();
-        let yaml = format!("zones: [{}]", zones.join(", "));
-        let config = File::check(&Document::new(Path::new("f"), &yaml)).unwrap();
+        let config = config(&format!("zones: [{}]", zones.join(", ")));
         Routes::new(&config, &Network::new(Authorities::none()))
+    }
+
+    fn config(yaml: &str) -> Config {
+        File::check(&Document::new(Path::new("f"), yaml)).unwrap()
+    }
+
+    #[test]
+    fn what_the_next_configuration_says_too_stays_and_all_else_differs() {
+        let text = |corp: &str, rest: &str| {
+            format!(
+                "zones: [{{name: ., forward: [192.0.2.1, 192.0.2.2]}}, {{name: corp.example, {corp}}}{rest}]"
+            )
+        };
+        let network = Network::new(Authorities::none());
+        let before = Routes::new(&config(&text("forward: [192.0.2.2]", "")), &network);
+        let differs = |next: &Routes, name: &str| next.differ_for(&wire(name), &before);
+        let next = |corp: &str, rest: &str| before.succeeded(&config(&text(corp, rest)), &network);
+
+        let same = next("forward: [192.0.2.2]", "");
+        assert!(same.changed(&before).is_empty());
+        assert!(!differs(&same, "a.corp.example") && !differs(&same, "example"));
+
+        let other = next("forward: [192.0.2.3]", "");
+        assert_eq!(
+            other.changed(&before),
+            [Name::from_text("corp.example").unwrap()]
+        );
+        assert!(differs(&other, "a.corp.example") && differs(&other, "corp.example"));
+        assert!(!differs(&other, "example") && !differs(&other, "corp.example.org"));
+
+        let judged = next("forward: [192.0.2.2], validate: false", "");
+        assert!(differs(&judged, "a.corp.example") && !differs(&judged, "example"));
+
+        let more = next(
+            "forward: [192.0.2.2]",
+            ", {name: b.example, forward: [192.0.2.2]}",
+        );
+        assert!(differs(&more, "a.b.example") && !differs(&more, "a.example"));
+        assert_eq!(more.servers.len(), 2, "a server is one for all zones");
+        let known = |routes: &Routes| Arc::clone(&routes.servers[&"192.0.2.2".parse().unwrap()]);
+        assert!(
+            Arc::ptr_eq(&known(&more), &known(&before)),
+            "with all that is known of it"
+        );
+
+        let elsewhere = Network::new(Authorities::none());
+        let other = before.succeeded(&config(&text("forward: [192.0.2.2]", "")), &elsewhere);
+        assert_eq!(other.changed(&before).len(), 2, "others vouch for servers");
+    }
+
+    #[test]
+    fn recursion_goes_on_with_what_it_learned_unless_it_is_another() {
+        let text = |rest: &str| format!("zones: [{{name: .}}, {{name: example}}]\n{rest}");
+        let network = Network::new(Authorities::none());
+        let before = Routes::new(&config(&text("")), &network);
+        let same = before.succeeded(&config(&text("")), &network);
+        assert!(same.changed(&before).is_empty());
+        let other = before.succeeded(&config(&text("recursion: {deny: []}")), &network);
+        assert_eq!(other.changed(&before).len(), 2);
     }
 
     fn wire(name: &str) -> Vec<u8> {

@@ -30,7 +30,7 @@ impl Resolver {
         let source = self
             .routes
             .zone_for(key.name(), key.rtype())
-            .map(|route| &route.source)
+            .map(|route| &*route.source)
             .ok_or_else(|| format!("{} is in no zone of this resolver", Text(key.name())))?;
         let deadline = Instant::now() + BUDGET;
         let mut errand = Errand::new(None);

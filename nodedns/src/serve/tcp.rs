@@ -20,7 +20,7 @@ use tracing::{error, warn};
 
 use crate::answer::Outcome;
 use crate::metrics::Unanswered;
-use crate::serve::Service;
+use crate::serve::{Latest, Service};
 use crate::wire::patch::Transport;
 use crate::wire::u16_at;
 
@@ -32,6 +32,7 @@ use crate::wire::u16_at;
 pub(crate) async fn serve(
     listener: std::net::TcpListener,
     service: Arc<Service>,
+    latest: Latest,
     mut drain: Drain,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
@@ -40,7 +41,7 @@ pub(crate) async fn serve(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
-                    let connection = Connection::new(stream, Arc::clone(&service));
+                    let connection = Connection::new(stream, Arc::clone(&service), latest.clone());
                     connections.spawn(connection.run(drain.clone()));
                 }
                 Ok(_) => service.metrics.tcp_refused.increment(1),
@@ -57,7 +58,7 @@ pub(crate) async fn serve(
     while connections.len() < MAX_CONNECTIONS
         && let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await
     {
-        let connection = Connection::new(stream, Arc::clone(&service));
+        let connection = Connection::new(stream, Arc::clone(&service), latest.clone());
         connections.spawn(connection.run(drain.clone()));
     }
     drop(listener);
@@ -78,6 +79,7 @@ fn note(service: &Service, ended: Result<(), tokio::task::JoinError>) {
 struct Connection {
     stream: TcpStream,
     service: Arc<Service>,
+    latest: Latest,
     /// Bytes that have no whole query yet.
     received: Vec<u8>,
     /// Answers that wait to be written.
@@ -89,7 +91,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, service: Arc<Service>) -> Self {
+    fn new(stream: TcpStream, service: Arc<Service>, latest: Latest) -> Self {
         service.metrics.tcp_connections.increment(1);
         // An answer that waits for the acknowledgement of the one before is 40 ms late.
         // Where it fails the connection is gone.
@@ -97,6 +99,7 @@ impl Connection {
         Self {
             stream,
             service,
+            latest,
             received: Vec::new(),
             outgoing: Vec::new(),
             out: Vec::new(),
@@ -180,6 +183,7 @@ impl Connection {
     /// which there may be more to take.
     fn take_queries(&mut self, replies: &mpsc::Sender<Vec<u8>>) -> bool {
         let now = std::time::Instant::now();
+        let parts = Arc::clone(self.latest.get());
         let mut at = 0;
         while self.waiting < MAX_WAITING
             && self.outgoing.len() < MAX_OUTGOING
@@ -189,13 +193,13 @@ impl Connection {
             at += 2 + packet.len();
             match self
                 .service
-                .answer(&mut self.out, packet, Transport::Tcp, now)
+                .answer(&parts, &mut self.out, packet, Transport::Tcp, now)
             {
                 Outcome::Answer => queue(&mut self.outgoing, &self.out),
                 Outcome::Silence => {}
                 Outcome::Miss(miss) => {
                     let replies = replies.clone();
-                    let found = self.service.find(miss, move |metrics, out| {
+                    let found = self.service.find(&parts, miss, move |metrics, out| {
                         if replies.try_send(out.to_vec()).is_err() {
                             metrics.unanswered(Unanswered::ClientGone);
                         }

@@ -19,7 +19,7 @@ use daemon::shutdown::Drain;
 
 use crate::answer::Outcome;
 use crate::metrics::{Metrics, Unanswered};
-use crate::serve::Service;
+use crate::serve::{Latest, Parts, Service};
 use crate::sys;
 use crate::sys::batch::Batch;
 use crate::sys::origin::Origin;
@@ -33,6 +33,7 @@ use crate::wire::patch::Transport;
 pub(crate) fn serve(
     socket: UdpSocket,
     service: Arc<Service>,
+    latest: Latest,
     heartbeat: &Heartbeat,
     drain: &Drain,
 ) -> io::Result<()> {
@@ -41,6 +42,7 @@ pub(crate) fn serve(
     let mut port = Port {
         socket: Arc::new(socket),
         service,
+        latest,
         batch: Batch::new(),
         lost: 0,
     };
@@ -81,6 +83,7 @@ pub(crate) fn serve(
 struct Port {
     socket: Arc<UdpSocket>,
     service: Arc<Service>,
+    latest: Latest,
     batch: Batch,
     /// Queries that the socket had no room for, as far as they are counted.
     lost: u32,
@@ -91,8 +94,9 @@ impl Port {
     fn turn(&mut self) -> io::Result<()> {
         let received = self.batch.receive(self.socket.as_ref())?;
         let now = Instant::now();
+        let parts = Arc::clone(self.latest.get());
         for place in 0..received {
-            self.serve(place, now);
+            self.serve(place, &parts, now);
         }
         let failed = self.batch.send(self.socket.as_ref()) as u64;
         let metrics = &self.service.metrics;
@@ -101,7 +105,7 @@ impl Port {
     }
 
     /// Answers the packet at `place`, or has its answer found.
-    fn serve(&mut self, place: usize, now: Instant) {
+    fn serve(&mut self, place: usize, parts: &Arc<Parts>, now: Instant) {
         let origin = *self.batch.origin(place);
         // A datagram from port 0 cannot be answered, and is no client's.
         if origin.client().is_none_or(|client| client.port() == 0) {
@@ -109,16 +113,17 @@ impl Port {
             return;
         }
         let (packet, out) = self.batch.at(place);
-        match self.service.answer(out, packet, Transport::Udp, now) {
+        let service = &self.service;
+        match service.answer(parts, out, packet, Transport::Udp, now) {
             Outcome::Answer => self.batch.ready(place),
             Outcome::Silence => {}
             Outcome::Miss(miss) => {
                 let socket = Arc::clone(&self.socket);
-                let found = self.service.find(miss, move |metrics, out| {
+                let found = service.find(parts, miss, move |metrics, out| {
                     send(metrics, &socket, out, &origin);
                 });
                 if let Err(too_busy) = found {
-                    self.service.metrics.unanswered(Unanswered::TooBusy);
+                    service.metrics.unanswered(Unanswered::TooBusy);
                     *out = too_busy;
                     self.batch.ready(place);
                 }

@@ -86,6 +86,14 @@ impl Point {
         self.keys = TrustPoint::restored(revoked);
     }
 
+    /// Takes over what is not kept on disk from the same zone's point of `before`.
+    pub(super) fn remember(&mut self, before: &[Self]) {
+        if let Some(same) = before.iter().find(|point| point.zone == self.zone) {
+            self.last_seen = same.last_seen;
+            self.failure.clone_from(&same.failure);
+        }
+    }
+
     /// What is trusted: what is configured and not revoked, and what was learned.
     pub(super) fn anchors(&self) -> Vec<Anchor> {
         let is_distrusted = |trusted: &&Trusted| {

@@ -41,6 +41,15 @@ impl Network {
         })
     }
 
+    /// This network, or one of its own for other authorities.
+    pub(crate) fn with(self: &Arc<Self>, authorities: Authorities) -> Arc<Self> {
+        if self.authorities.are(&authorities) {
+            Arc::clone(self)
+        } else {
+            Self::new(authorities)
+        }
+    }
+
     pub(super) const fn revived(&self) -> &Notify {
         &self.revived
     }

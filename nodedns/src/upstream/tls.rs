@@ -76,6 +76,11 @@ impl Authorities {
         }
         Ok(Self(Arc::new(store)))
     }
+
+    /// Whether these are the same authorities.
+    pub(crate) fn are(&self, others: &Self) -> bool {
+        self.0.roots == others.0.roots
+    }
 }
 
 /// Nobody can vouch for a server.
