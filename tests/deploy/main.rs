@@ -1,3 +1,4 @@
 //! What is in `deploy/`: images, manifests and the like, by the tools that they are for.
 
 mod images;
+mod packages;
