@@ -14,6 +14,7 @@ use crate::wish::Wish;
 
 mod certificate;
 mod encryption;
+pub(crate) mod hosts;
 mod node;
 mod objects;
 mod removal;

@@ -1,6 +1,7 @@
 //! The command line: flags and commands, defined once for parsing, `--help` and
 //! completions.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,10 +52,16 @@ pub(crate) struct Flags {
     #[arg(long, global = true, value_name = "FILE", requires = "store")]
     pub(crate) vault_config: Option<PathBuf>,
 
-    /// Where files for the control plane's hosts are put: DIR/ADDRESS stands for the `/` of a host.
-    /// With it the encryption of Secrets at rest is kept, once `encryption-key rotate` began it
-    #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) hosts: Option<PathBuf>,
+    /// How files get onto the control plane's hosts: `ssh`, or a directory, in which DIR/ADDRESS stands
+    /// for the `/` of a host. With it the encryption of Secrets at rest is kept, once `encryption-key
+    /// rotate` began it
+    #[arg(long, global = true, value_name = "ssh|DIR")]
+    pub(crate) hosts: Option<OnHosts>,
+
+    /// Keys of the hosts that are reached by SSH; one that is not known is refused
+    /// [default: ~/.ssh/known_hosts]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) known_hosts: Option<PathBuf>,
 
     /// CA of etcd: its members are then asked for their health (with --etcd-cert, --etcd-key)
     #[arg(long, global = true, value_name = "FILE", requires_all = ["etcd_cert", "etcd_key"])]
@@ -77,6 +84,24 @@ pub(crate) struct Flags {
         default_value = "text"
     )]
     pub(crate) output: Format,
+}
+
+/// How files get onto hosts.
+#[derive(Debug, Clone)]
+pub(crate) enum OnHosts {
+    /// By SSH.
+    Ssh,
+    /// Into a directory that stands for them.
+    Below(PathBuf),
+}
+
+impl From<OsString> for OnHosts {
+    fn from(text: OsString) -> Self {
+        if text == "ssh" {
+            return Self::Ssh;
+        }
+        Self::Below(text.into())
+    }
 }
 
 /// How results are printed.
@@ -134,6 +159,10 @@ pub(crate) enum Command {
     /// Edit the directory of resources, which is their only source; asks no server
     #[command(subcommand)]
     Resource(Resource),
+
+    /// Install, update and look at rivers on the nodes, over SSH
+    #[command(subcommand)]
+    Rivers(Rivers),
 
     /// Write a commented cluster.yml to begin with
     #[command(after_long_help = "Example:\n  control init --cluster cluster.yml")]
@@ -258,7 +287,7 @@ pub(crate) enum EncryptionKey {
 
     /// Begin to replace the key, or to encrypt at all; no Secret is unreadable meanwhile
     ///
-    /// `control run --hosts DIR`, or `control sync --hosts DIR` again and again, does the rest: all
+    /// `control run --hosts ssh`, or `control sync --hosts ssh` again and again, does the rest: all
     /// API servers learn to read with the new key, then to write with it, all Secrets are written
     /// anew, and the old key goes last. What an API server has loaded is read from its metrics (1.34
     /// or later); start it with --encryption-provider-config=/etc/kubernetes/apiserver/encryption.yml
@@ -294,6 +323,64 @@ pub(crate) enum Resource {
         /// The object, as KIND/NAMESPACE/NAME or KIND/NAME
         object: String,
     },
+}
+
+/// What `rivers` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rivers {
+    /// Bring binary, unit and configuration to each node; no connection through rivers is closed
+    ///
+    /// One node goes first, the canary. Each is verified by a dial through its rivers to an API
+    /// server, and goes back to what it had where that fails; then no further node is begun. A node
+    /// that cannot be reached keeps nobody else waiting. A run that was killed is started again: it
+    /// goes on where it stopped.
+    ///
+    /// Logs in as `user` of cluster.yml, with the key of the store's secret `ssh` or those of ssh
+    /// itself, and becomes root by `sudo -n`. Exit codes: 0 all nodes are as wanted, 1 some are not, 2 a
+    /// flag or file is wrong.
+    #[command(
+        after_long_help = "Example:\n  control rivers deploy --binary target/release/rivers --canary worker-1"
+    )]
+    Deploy(Deploy),
+
+    /// Show which node runs which rivers, and what differs from what is wanted
+    ///
+    /// Exit codes: 0 all nodes are as wanted, 1 some are not, 2 a flag or file is wrong.
+    #[command(after_long_help = "Example:\n  control rivers status -o json")]
+    Status(OnNodes),
+}
+
+/// Flags of `rivers deploy`.
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    #[command(flatten)]
+    pub(crate) on: OnNodes,
+
+    /// The node that goes first [default: the first worker that is to be updated, or none where
+    /// another one runs this version, verified]
+    #[arg(long, value_name = "NODE")]
+    pub(crate) canary: Option<String>,
+
+    /// Update at most N nodes at a time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_once)]
+    pub(crate) at_once: usize,
+}
+
+/// What is wanted on which nodes.
+#[derive(Debug, Args)]
+pub(crate) struct OnNodes {
+    /// The program for the nodes [default: `rivers` beside this one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) binary: Option<PathBuf>,
+
+    /// Only this node of cluster.yml; may be given again
+    #[arg(long = "node", value_name = "NODE")]
+    pub(crate) nodes: Vec<String>,
+}
+
+fn at_once(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=64).contains(number));
+    number.ok_or_else(|| "must be from 1 to 64".to_owned())
 }
 
 /// Flags of `node-config`.

@@ -26,6 +26,7 @@ mod metrics;
 mod nodes;
 mod objects;
 mod secrets;
+pub(crate) mod through;
 
 pub(crate) use objects::encode;
 
@@ -57,6 +58,25 @@ pub(crate) enum ConnectError {
         path: String,
         cause: kube_client::Error,
     },
+}
+
+impl ConnectError {
+    /// Why the kubeconfig at `path` cannot be loaded.
+    fn of(cause: KubeconfigError, path: &str) -> Self {
+        match cause {
+            KubeconfigError::ReadConfig(cause, path)
+                if cause.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Self::Missing {
+                    path: path.display().to_string(),
+                }
+            }
+            cause => Self::Malformed {
+                path: path.to_owned(),
+                cause,
+            },
+        }
+    }
 }
 
 /// A request that did not succeed, in one sentence.
@@ -95,19 +115,9 @@ impl Server {
         kubeconfig: Option<&Path>,
     ) -> Result<Self, ConnectError> {
         let path = kubeconfig_name(kubeconfig);
-        let config = load(kubeconfig).await.map_err(|error| match error {
-            KubeconfigError::ReadConfig(cause, path)
-                if cause.kind() == std::io::ErrorKind::NotFound =>
-            {
-                ConnectError::Missing {
-                    path: path.display().to_string(),
-                }
-            }
-            cause => ConnectError::Malformed {
-                path: path.clone(),
-                cause,
-            },
-        })?;
+        let config = load(kubeconfig)
+            .await
+            .map_err(|cause| ConnectError::of(cause, &path))?;
         let unusable = |cause| ConnectError::Unusable {
             path: path.clone(),
             cause,

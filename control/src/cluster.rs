@@ -17,6 +17,7 @@ pub(crate) use kube_proxy::{API_VERSION as PROXY_API_VERSION, KIND as PROXY_KIND
 pub use kube_proxy::{KubeProxy, ProxyMode};
 pub use node::{Effect, Node, Taint};
 pub use node_dns::NodeDns;
+pub use node_rivers::{NodeRivers, RiversFile};
 pub use options::Options;
 pub use rest_mapping::RestMapping;
 pub use subnet::Subnet;
@@ -30,6 +31,7 @@ mod kube_proxy;
 mod name;
 mod node;
 mod node_dns;
+mod node_rivers;
 mod options;
 mod rest_mapping;
 mod subnet;
@@ -106,6 +108,16 @@ impl Cluster {
             options: Options::new(document, file.options)?,
             ignored,
         })
+    }
+
+    /// The `rivers.yml` of one of its nodes.
+    ///
+    /// # Errors
+    /// rivers would refuse it: the field, and why.
+    pub fn rivers_file(&self, node: &Node) -> Result<RiversFile, String> {
+        let control_plane: Vec<_> = self.control_plane().map(|node| node.address).collect();
+        let rivers = &self.options.rivers;
+        rivers.file(&control_plane, self.nodes.len(), node.control_plane)
     }
 
     /// The nodes that run the control plane; never empty.

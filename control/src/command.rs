@@ -3,16 +3,18 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use daemon::exit::Failure;
 
-use crate::cli::{Cli, Command, Flags, Limits};
+use crate::cli::{Cli, Command, Flags, Limits, OnHosts};
 use crate::client::Server;
 use crate::cluster::Cluster;
 use crate::hosts::Hosts;
 use crate::observe::EtcdClient;
 use crate::resources::Resources;
+use crate::ssh::Ssh;
 use crate::store::Store;
 use crate::wish::Wish;
 
@@ -24,6 +26,7 @@ mod init;
 mod node_config;
 mod plan;
 mod resource;
+mod rivers;
 mod run;
 mod status;
 mod sync;
@@ -40,6 +43,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Ca(command) => ca::run(&flags, &command),
         Command::EncryptionKey(command) => encryption_key::run(&flags, &command),
         Command::Resource(command) => resource::run(&flags, command),
+        Command::Rivers(command) => rivers::run(&flags, &command),
         Command::Init => init::run(&flags),
         Command::NodeConfig(options) => node_config::run(&flags, &options),
         Command::Sync(limits) => sync::run(&flags, &limits),
@@ -73,6 +77,12 @@ fn open_store(flags: &Flags) -> Result<Store, Failure> {
     Store::open(flags.store.as_deref(), vault_config, &flags.cluster).map_err(Failure::usage)
 }
 
+/// The way to hosts, with the store's keys where it has some.
+async fn open_ssh(flags: &Flags, store: &Store) -> Result<Ssh, Failure> {
+    let keys = store.ssh_keys().await.map_err(Failure::failed)?;
+    Ssh::new(keys, flags.known_hosts.clone()).map_err(Failure::failed)
+}
+
 /// A name for this process, for records and the Lease: no other has it.
 fn instance() -> String {
     let host = rustix::system::uname();
@@ -82,13 +92,19 @@ fn instance() -> String {
 }
 
 fn read_wish(flags: &Flags, limits: &Limits) -> Result<Wish, Failure> {
+    let cluster = read_cluster(flags)?;
+    let store = Arc::new(open_store(flags)?);
+    let hosts = flags.hosts.clone().map(|hosts| match hosts {
+        OnHosts::Ssh => Hosts::over_ssh(&cluster, Arc::clone(&store), flags.known_hosts.clone()),
+        OnHosts::Below(directory) => Hosts::below(directory),
+    });
     Ok(Wish {
-        cluster: read_cluster(flags)?,
+        cluster,
         resources: read_resources(flags)?,
         limits: limits.into(),
         etcd: read_etcd(flags)?,
-        store: open_store(flags)?,
-        hosts: flags.hosts.clone().map(Hosts::below),
+        store,
+        hosts,
     })
 }
 

@@ -1,23 +1,40 @@
-//! The control plane's hosts, as far as control puts files there.
-//!
-//! A directory stands for them: `DIR/ADDRESS` is the `/` of that host. Something else carries
-//! on from there, a mount or a copy say.
+//! The control plane's hosts, as far as control puts files there: below a directory that stands
+//! for them, or over SSH.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read};
+use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use daemon::state_file;
 use thiserror::Error;
+use tokio::sync::OnceCell;
 
+use crate::cluster::Cluster;
 use crate::secret::Secret;
+use crate::ssh::{Host, Script, Ssh, SshError};
+use crate::store::{Store, StoreError};
+use directory::Directory;
+
+mod directory;
 
 /// All hosts.
 #[derive(Debug)]
-pub(crate) struct Hosts {
-    root: PathBuf,
+pub(crate) enum Hosts {
+    /// Those below a directory.
+    Directory(Directory),
+    /// The machines themselves.
+    Machines(Machines),
+}
+
+/// Hosts that are reached over SSH.
+#[derive(Debug)]
+pub(crate) struct Machines {
+    users: BTreeMap<IpAddr, String>,
+    store: Arc<Store>,
+    known_hosts: Option<PathBuf>,
+    ssh: OnceCell<Ssh>,
 }
 
 /// A file of a host.
@@ -30,132 +47,133 @@ pub(crate) struct Found {
 
 /// Why a file of a host could not be read or written.
 #[derive(Debug, Error)]
-#[error("{}: cannot {doing}: {cause}", path.display())]
-pub(crate) struct HostError {
-    path: PathBuf,
-    doing: &'static str,
-    cause: io::Error,
+pub(crate) enum HostError {
+    #[error("{}: cannot {doing}: {cause}", path.display())]
+    File {
+        path: PathBuf,
+        doing: &'static str,
+        cause: io::Error,
+    },
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0} is no node of cluster.yml")]
+    Unknown(IpAddr),
 }
 
 impl Hosts {
     /// Those below this directory.
     pub(crate) const fn below(root: PathBuf) -> Self {
-        Self { root }
+        Self::Directory(Directory::new(root))
+    }
+
+    /// The control plane of a cluster, with the key of the store.
+    pub(crate) fn over_ssh(
+        cluster: &Cluster,
+        store: Arc<Store>,
+        known_hosts: Option<PathBuf>,
+    ) -> Self {
+        let users = cluster.control_plane();
+        Self::Machines(Machines {
+            users: users
+                .map(|node| (node.address, node.user.clone()))
+                .collect(),
+            store,
+            known_hosts,
+            ssh: OnceCell::new(),
+        })
     }
 
     /// The host's file at this path, which begins with `/`; None when there is none.
-    pub(crate) fn read(&self, host: IpAddr, file: &str) -> Result<Option<Found>, HostError> {
-        let path = self.path(host, file);
-        let read = || {
-            let file = OpenOptions::new()
-                .read(true)
-                .custom_flags(NO_BLOCK)
-                .open(&path)?;
-            let metadata = file.metadata()?;
-            if !metadata.is_file() {
-                return Err(io::Error::other("it is no file"));
+    pub(crate) async fn read(&self, host: IpAddr, file: &str) -> Result<Option<Found>, HostError> {
+        match self {
+            Self::Directory(directory) => directory.read(host, file),
+            Self::Machines(machines) => {
+                let host = machines.connect(host).await?;
+                let said = host.run(&READ, &[file], &[]).await;
+                host.close().await;
+                Ok(parse(&Secret::from(said?)))
             }
-            let mut text = String::new();
-            file.take(MAX_SIZE).read_to_string(&mut text)?;
-            Ok(Found {
-                text: Secret::from(text),
-                is_private: metadata.mode() & 0o077 == 0,
-            })
-        };
-        match read() {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(HostError {
-                path: path.clone(),
-                doing: "read it",
-                cause,
-            }),
         }
     }
 
     /// Writes the host's file, for its owner alone.
-    pub(crate) fn write(&self, host: IpAddr, file: &str, text: &Secret) -> Result<(), HostError> {
-        let path = self.path(host, file);
-        let write = || {
-            let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-            if !directory.is_dir() {
-                DirBuilder::new()
-                    .recursive(true)
-                    .mode(DIRECTORY_MODE)
-                    .create(directory)?;
+    pub(crate) async fn write(
+        &self,
+        host: IpAddr,
+        file: &str,
+        text: &Secret,
+    ) -> Result<(), HostError> {
+        match self {
+            Self::Directory(directory) => directory.write(host, file, text),
+            Self::Machines(machines) => {
+                let host = machines.connect(host).await?;
+                let written = host.run(&WRITE, &[file], text.expose().as_bytes()).await;
+                host.close().await;
+                Ok(written.map(drop)?)
             }
-            state_file::write_private(&path, text.expose().as_bytes())
-        };
-        write().map_err(|cause| HostError {
-            path: path.clone(),
-            doing: "write it",
-            cause,
-        })
+        }
     }
 
-    /// Whether there is a place for this host.
+    /// Whether there is a place for hosts at all.
     pub(crate) fn check(&self) -> Result<(), HostError> {
-        fs::read_dir(&self.root)
-            .map(drop)
-            .map_err(|cause| HostError {
-                path: self.root.clone(),
-                doing: "look into it",
-                cause,
-            })
-    }
-
-    fn path(&self, host: IpAddr, file: &str) -> PathBuf {
-        let below: &Path = file.trim_start_matches('/').as_ref();
-        self.root.join(host.to_string()).join(below)
+        match self {
+            Self::Directory(directory) => directory.check(),
+            Self::Machines(_) => Ok(()),
+        }
     }
 }
 
-const DIRECTORY_MODE: u32 = 0o700;
-/// Bytes; a configuration has some hundred.
-const MAX_SIZE: u64 = 1 << 20;
-/// A pipe would be waited for.
-const NO_BLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+impl Machines {
+    async fn connect(&self, address: IpAddr) -> Result<Host, HostError> {
+        let user = self.users.get(&address);
+        let user = user.ok_or(HostError::Unknown(address))?;
+        let open = async || -> Result<Ssh, HostError> {
+            let keys = self.store.ssh_keys().await?;
+            Ok(Ssh::new(keys, self.known_hosts.clone())?)
+        };
+        let ssh = self.ssh.get_or_try_init(open).await?;
+        Ok(ssh.connect(address, user).await?)
+    }
+}
+
+/// What `read.sh` says: the mode in a line, then the file.
+fn parse(said: &Secret) -> Option<Found> {
+    let (mode, text) = said.expose().split_once('\n')?;
+    let mode = u32::from_str_radix(mode, 8).unwrap_or(u32::MAX);
+    Some(Found {
+        text: Secret::from(text.to_owned()),
+        is_private: mode & 0o077 == 0,
+    })
+}
+
+const READ: Script = Script {
+    doing: "read a file",
+    text: include_str!("../scripts/read.sh"),
+    within: Duration::from_secs(30),
+};
+const WRITE: Script = Script {
+    doing: "write a file",
+    text: include_str!("../scripts/write.sh"),
+    within: Duration::from_secs(30),
+};
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
-    fn a_hosts_file_is_read_back_and_tells_whether_others_can_read_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let hosts = Hosts::below(folder.path().to_owned());
-        let host: IpAddr = "10.0.0.1".parse().unwrap();
-        assert!(hosts.read(host, "/etc/a/b.yml").unwrap().is_none());
-        for text in ["one", "two"] {
-            let text = Secret::from(text.to_owned());
-            hosts.write(host, "/etc/a/b.yml", &text).unwrap();
-        }
-        let found = hosts.read(host, "/etc/a/b.yml").unwrap().unwrap();
-        assert_eq!((found.text.expose(), found.is_private), ("two", true));
-        let path = folder.path().join("10.0.0.1/etc/a/b.yml");
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(
-            !hosts
-                .read(host, "/etc/a/b.yml")
-                .unwrap()
-                .unwrap()
-                .is_private
+    fn a_file_on_a_host_comes_with_its_mode() {
+        let found = |said: &str| parse(&Secret::from(said.to_owned()));
+        assert!(found("").is_none(), "there is no file");
+        let read = found("600\na: b\nc: d\n").unwrap();
+        assert_eq!(
+            (read.text.expose(), read.is_private),
+            ("a: b\nc: d\n", true)
         );
-    }
-
-    #[test]
-    fn an_error_names_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let hosts = Hosts::below(folder.path().join("missing"));
-        assert!(hosts.check().unwrap_err().to_string().contains("missing"));
-        let hosts = Hosts::below(folder.path().to_owned());
-        fs::write(folder.path().join("::1"), "").unwrap();
-        let host: IpAddr = "::1".parse().unwrap();
-        let error = hosts.write(host, "/a/b", &Secret::from(String::new()));
-        let error = error.unwrap_err().to_string();
-        assert!(error.contains("::1/a/b: cannot write it"), "{error}");
+        for wide in ["644\n", "640\n", "what\n"] {
+            assert!(!found(wide).unwrap().is_private, "{wide}");
+        }
     }
 }

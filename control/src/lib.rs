@@ -19,6 +19,8 @@
 //! Secrets come from the `store`; how certificates and keys are replaced while all goes on,
 //! [`pki`] and [`encryption`] decide, pure too.
 //!
+//! `deploy` brings rivers to the nodes, over `ssh`: `rollout` says who is next.
+//!
 //! `control plan` is the same line and ends after the third step. `control demo` is
 //! a line of its own, in `demo`.
 
@@ -43,8 +45,10 @@ mod cli;
 mod client;
 mod command;
 mod demo;
+mod deploy;
 mod event;
 mod hosts;
+mod installed;
 mod json;
 mod keeper;
 mod lease;
@@ -52,6 +56,8 @@ mod metrics;
 mod observe;
 mod output;
 mod record;
+mod rollout;
+mod ssh;
 mod status;
 mod store;
 mod sync;

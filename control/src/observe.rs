@@ -24,6 +24,7 @@ use crate::wish::Wish;
 
 mod encryption;
 mod health;
+pub(crate) mod hosts;
 mod objects;
 
 pub(crate) use encryption::read as encryption;

@@ -16,12 +16,14 @@ use crate::pki::Trust;
 use crate::pki::ca::{self, IssueError, KeyedCertificate};
 use crate::pki::rotation::{Authorities, Progress};
 use crate::secret::Secret;
+use crate::ssh::Keys;
 use local::{Local, LocalError};
 use vault::{Vault, VaultError};
 
 mod authorities;
 mod keys;
 mod local;
+mod ssh_keys;
 mod vault;
 
 /// A place for secrets; opening it neither reads nor writes.
@@ -150,6 +152,11 @@ impl Store {
             }
             Self::Vault(vault) => Ok(vault.issue(names).await?),
         }
+    }
+
+    /// The private keys with which control logs in on hosts.
+    pub(crate) async fn ssh_keys(&self) -> Result<Keys, StoreError> {
+        ssh_keys::read(self).await
     }
 
     /// The keys that encrypt Secrets at rest; None when there are none yet.

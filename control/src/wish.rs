@@ -1,5 +1,7 @@
 //! What all commands that look at the cluster begin with.
 
+use std::sync::Arc;
+
 use crate::cluster::Cluster;
 use crate::hosts::Hosts;
 use crate::observe::EtcdClient;
@@ -16,7 +18,7 @@ pub(crate) struct Wish {
     /// How etcd is asked for its health, if it can be.
     pub(crate) etcd: Option<EtcdClient>,
     /// Where secrets live.
-    pub(crate) store: Store,
+    pub(crate) store: Arc<Store>,
     /// Where files of the control plane's hosts are put, if control is to.
     pub(crate) hosts: Option<Hosts>,
 }

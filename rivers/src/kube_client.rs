@@ -263,9 +263,14 @@ fn server_name(address: &Address, configured: Option<&str>) -> Result<ServerName
     })
 }
 
-fn tls_config(config: &Config) -> Result<ClientConfig, Error> {
-    // kube builds on the process's default provider; a second installation is refused, and that is fine.
+/// Makes aws-lc-rs the process's provider of cryptography, on which kube builds.
+pub fn install_provider() {
+    // A second installation is refused, and that is fine.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+fn tls_config(config: &Config) -> Result<ClientConfig, Error> {
+    install_provider();
     let mut tls = config.rustls_client_config().map_err(credentials)?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tls)

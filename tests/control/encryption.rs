@@ -18,6 +18,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tests::etcd;
+use tests::machine::{Machines, USER};
 use tests::peer::Peer;
 use tests::place::Place;
 use tests::vault::Vault;
@@ -190,6 +191,55 @@ fn secrets_in_store(scene: &Scene) -> Vec<String> {
     }
     assert!(!secrets.is_empty());
     secrets
+}
+
+#[tokio::test]
+async fn configurations_are_delivered_over_ssh() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let loaded = place.folder().join("encryption.yml");
+    fs::write(&loaded, PLAIN).unwrap();
+    let load = format!("--encryption-provider-config={}", loaded.display());
+    let reload = "--encryption-provider-config-automatic-reload=true";
+    let Some(mut scene) = Scene::start_in(place, 1, &[&load, reload]).await else {
+        return;
+    };
+    let Some(machines) = Machines::here(scene.place()).await else {
+        return;
+    };
+    let machine = &machines.list[0];
+    scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
+    let file = scene.folder().join("cluster.yml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("user: u,", &format!("user: {USER},"))).unwrap();
+    rotate(&scene, &[]).await;
+    scene.ssh_key(&machines.key());
+
+    let known_hosts = machines.known_hosts();
+    let known_hosts = known_hosts.to_str().unwrap();
+    let sync = ["sync", "--hosts", "ssh", "--known-hosts", known_hosts];
+    for expected in ["adding", "promoting", "dropping", "settled"] {
+        assert_eq!(step(&scene), expected);
+        scene.control(&sync).run().await.success();
+        // What is one file on a host are two here.
+        let script = "stat -c '%U %a' /etc/kubernetes/apiserver/encryption.yml; \
+                      cat /etc/kubernetes/apiserver/encryption.yml";
+        let said = machine.run(scene.place(), script).await.success();
+        let text = said.strip_prefix("root 600\n").expect(&said);
+        fs::write(&loaded, text).unwrap();
+        restart(&mut scene).await;
+        // Once more, and the step that it has loaded is done.
+        scene.control(&sync).run().await.success();
+    }
+    let expected = format!("k8s:enc:aescbc:v1:{}:", keys(&scene).await[0]);
+    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
+    let api: Api<Secret> = Api::default_namespaced(scene.client());
+    api.create(&PostParams::default(), &secret).await.unwrap();
+    assert_all_begin(&scene, &expected).await;
+    let plan = ["plan", "--hosts", "ssh", "--known-hosts", known_hosts];
+    let plan = scene.control(&plan).run().await;
+    assert!(!plan.stdout.contains("EncryptionConfiguration"), "{plan}");
 }
 
 #[tokio::test]

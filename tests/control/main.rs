@@ -10,6 +10,7 @@ mod kube_proxy;
 mod nodes;
 mod objects;
 mod resources;
+mod rivers;
 mod run;
 mod scene;
 mod servers;

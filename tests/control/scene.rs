@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::fs;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
@@ -120,6 +122,21 @@ impl Scene {
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .args(arguments)
+    }
+
+    /// Puts a private key for all hosts into the store.
+    pub(crate) fn ssh_key(&self, key: &str) {
+        let store = self.folder().join("control-store");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&store)
+            .unwrap();
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(store.join("ssh.json")).unwrap();
+        let keys = serde_json::json!({"": key}).to_string();
+        file.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Runs `control sync`, which must succeed.

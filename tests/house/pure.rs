@@ -5,14 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The subjects, each a file `NAME.rs` and a folder `NAME` beside it.
-const SUBJECTS: [&str; 16] = [
+const SUBJECTS: [&str; 18] = [
     "control/src/desired",
     "control/src/encryption",
+    "control/src/installed",
     "control/src/kind",
     "control/src/lease",
     "control/src/observed",
     "control/src/pki",
     "control/src/plan",
+    "control/src/rollout",
     "nodedns/src/recurse/course",
     "nodedns/src/recurse/referral",
     "nodedns/src/recurse/scrub",

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fmt};
 
+use crate::netns::Namespace;
 use crate::peer::Peer;
 use crate::place::{Place, Site};
 use crate::spawner;
@@ -25,6 +26,8 @@ pub struct Launch {
     environment: Vec<(OsString, OsString)>,
     stdin: Option<Arc<OwnedFd>>,
     site: Arc<Site>,
+    /// Where it is started, if not where the place is.
+    namespace: Option<Arc<Namespace>>,
 }
 
 impl Launch {
@@ -38,6 +41,7 @@ impl Launch {
             environment: Vec::new(),
             stdin: None,
             site: Arc::clone(place.site()),
+            namespace: None,
         }
     }
 
@@ -71,6 +75,13 @@ impl Launch {
     #[must_use]
     pub fn stdin(mut self, descriptor: impl Into<OwnedFd>) -> Self {
         self.stdin = Some(Arc::new(descriptor.into()));
+        self
+    }
+
+    /// Has it started on another machine than the place.
+    #[must_use]
+    pub(crate) fn inside(mut self, namespace: Arc<Namespace>) -> Self {
+        self.namespace = Some(namespace);
         self
     }
 
@@ -136,7 +147,8 @@ impl Launch {
             .stdin(stdin)
             .stdout(open(stdout))
             .stderr(open(stderr));
-        spawner::spawn(command, self.site.namespace())
+        let namespace = self.namespace.clone();
+        spawner::spawn(command, namespace.unwrap_or_else(|| self.site.namespace()))
             .unwrap_or_else(|error| panic!("cannot start {self}: {error}"))
     }
 

@@ -30,7 +30,7 @@
 //! ```
 //!
 //! From top to bottom: the peers ([`kubernetes`], [`etcd`], [`coredns`], [`authoritative`], [`recursive`],
-//! [`resolver`], [`vault`], [`node`]) and our
+//! [`resolver`], [`vault`], [`node`], [`machine`]) and our
 //! programs ([`program`]) are each a [`launch::Launch`], which becomes a [`peer::Peer`], in a
 //! [`place::Place`]. [`dns`], [`clients`] and [`admin`] ask and [`wait`] waits; [`pki`] makes certificates; [`binaries`] finds
 //! what to start and skips loudly.
@@ -44,6 +44,7 @@ pub mod dns;
 pub mod etcd;
 pub mod kubernetes;
 pub mod launch;
+pub mod machine;
 mod netns;
 pub mod node;
 pub mod peer;

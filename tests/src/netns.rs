@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -55,6 +55,36 @@ impl Namespace {
         }
         drop(inside);
         Ok(namespace)
+    }
+
+    /// The address of a [`Self::neighbour`].
+    pub(crate) fn neighbour_address(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 9, 1, last)
+    }
+
+    /// Makes a namespace for another machine, and a cable to it: 10.9.1.`last` is there, and reaches
+    /// 10.9.0.0/24 here.
+    pub(crate) fn neighbour(&self, last: u8) -> io::Result<Self> {
+        let other = Self { link: unshared()? };
+        let there = format!("/proc/{}/fd/{}", process::id(), other.link.as_raw_fd());
+        let device = format!("machine{last}");
+        let address = format!("{}/32", Self::neighbour_address(last));
+        let inside = self.enter()?;
+        ip(&[
+            "link", "add", &device, "type", "veth", "peer", "name", "eth0", "netns", &there,
+        ])?;
+        ip(&["link", "set", &device, "up"])?;
+        let own = Self::address(1).to_string();
+        ip(&["route", "add", &address, "dev", &device, "src", &own])?;
+        drop(inside);
+        let inside = other.enter()?;
+        for device in ["lo", "eth0"] {
+            ip(&["link", "set", device, "up"])?;
+        }
+        ip(&["address", "add", &address, "dev", "eth0"])?;
+        ip(&["route", "add", "10.9.0.0/24", "dev", "eth0"])?;
+        drop(inside);
+        Ok(other)
     }
 
     /// Moves the calling thread in, until the guard is dropped. Processes and threads started

@@ -20,13 +20,17 @@ pub(super) async fn deliver(wish: &Wish, host: IpAddr) -> Result<(), RequestErro
     let keyring = kept
         .map_err(|error| failed(&error))?
         .ok_or_else(|| failed(&"its keys are gone from the store"))?;
-    let found = hosts.read(host, FILE).map_err(|error| failed(&error))?;
+    let found = hosts
+        .read(host, FILE)
+        .await
+        .map_err(|error| failed(&error))?;
     if let Some(why) = found.and_then(|found| configuration::foreign(&found.text, &keyring)) {
         return Err(failed(&format_args!("the one that is there {why}")));
     }
     let text = configuration::render(&keyring);
     hosts
         .write(host, FILE, &text)
+        .await
         .map_err(|error| failed(&error))
 }
 

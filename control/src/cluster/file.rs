@@ -83,18 +83,47 @@ pub(super) struct Taint {
 #[expect(dead_code, reason = "accepted, and found by `ignored` in the document")]
 pub(super) struct Options {
     pub(super) etcd: Option<IgnoredAny>,
-    pub(super) etcd_rivers: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) etcd_rivers: EtcdRivers,
     pub(super) kube_api: Option<IgnoredAny>,
     pub(super) kube_controller_manager: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) kube_proxy: KubeProxy,
     pub(super) kube_scheduler: Option<IgnoredAny>,
-    pub(super) rivers: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) rivers: Rivers,
     pub(super) kubelet: Option<Kubelet>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) cluster_dns: ClusterDns,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) node_dns: NodeDns,
+}
+
+/// `options.rivers`; `config` is not CKE's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "accepted, and found by `ignored` in the document")]
+pub(super) struct Rivers {
+    /// A partial `rivers.yml`: rivers' own parser judges it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) config: Map<String, Value>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) extra_args: Vec<String>,
+
+    pub(super) extra_binds: Option<IgnoredAny>,
+    pub(super) extra_env: Option<IgnoredAny>,
+}
+
+/// `options.etcd-rivers`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "accepted, and found by `ignored` in the document")]
+pub(super) struct EtcdRivers {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) extra_args: Vec<String>,
+
+    pub(super) extra_binds: Option<IgnoredAny>,
+    pub(super) extra_env: Option<IgnoredAny>,
 }
 
 /// `options.cluster-dns`, which CKE does not have.

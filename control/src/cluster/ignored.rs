@@ -41,7 +41,7 @@ pub(super) fn list(document: &Document) -> Vec<Ignored> {
 }
 
 const KUBELET: &str = "options.kubelet.config";
-const FIELDS: [(&str, &str); 24] = [
+const FIELDS: [(&str, &str); 26] = [
     ("control_plane_tolerations", CKE),
     ("etcd_backup", CKE),
     ("reboot", CKE),
@@ -49,8 +49,10 @@ const FIELDS: [(&str, &str); 24] = [
     ("retire", CKE),
     ("sabakan", CKE),
     ("options.etcd", CKE),
-    ("options.etcd-rivers", HOSTS),
-    ("options.rivers", HOSTS),
+    ("options.etcd-rivers.extra_binds", UNIT),
+    ("options.etcd-rivers.extra_env", UNIT),
+    ("options.rivers.extra_binds", UNIT),
+    ("options.rivers.extra_env", UNIT),
     ("options.kube-api", CKE),
     ("options.kube-controller-manager", CKE),
     ("options.kube-scheduler", CKE),
@@ -71,4 +73,4 @@ const FIELDS: [(&str, &str); 24] = [
     ("options.kubelet.in_place_update", CKE),
 ];
 const CKE: &str = "CKE's own job";
-const HOSTS: &str = "this version does not touch hosts";
+const UNIT: &str = "rivers is a systemd unit here, no container";

@@ -16,6 +16,8 @@ pub struct Node {
     pub address: IpAddr,
     /// The name of its Node object: `hostname`, else the address.
     pub name: String,
+    /// Who logs in over SSH.
+    pub user: String,
     /// Whether it runs the control plane.
     pub control_plane: bool,
     /// Annotations that its Node must have, others are left alone.
@@ -95,6 +97,10 @@ impl Node {
             let message = "is empty; give the user that logs in over SSH".to_owned();
             return Err(at("user", message));
         }
+        if !is_user(&node.user) {
+            let message = format!("`{}` cannot be a user that logs in over SSH", node.user);
+            return Err(at("user", message));
+        }
         for (field, map) in [("annotations", &node.annotations), ("labels", &node.labels)] {
             for (key, value) in map {
                 check_pair(field, key, value).map_err(|message| at(field, message))?;
@@ -113,6 +119,7 @@ impl Node {
         Ok(Self {
             address,
             name,
+            user: node.user,
             control_plane: node.control_plane,
             annotations: node.annotations,
             labels: node.labels,
@@ -143,6 +150,12 @@ impl Taint {
             effect,
         })
     }
+}
+
+/// Whether a text can be a user's name for ssh(1), which reads `-…` as an option.
+fn is_user(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@');
+    !text.starts_with(['-', '.', '@']) && text.len() <= MAX_USER && text.chars().all(is_plain)
 }
 
 fn node_name(address: IpAddr, hostname: String) -> Result<String, String> {
@@ -179,3 +192,29 @@ fn check_pair(field: &str, key: &str, value: &str) -> Result<(), String> {
 
 /// The label and taint of control plane nodes, CKE's own.
 const MASTER: &str = "cke.cybozu.com/master";
+/// Bytes; Linux takes 32, a directory service more.
+const MAX_USER: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_never_an_option_nor_a_command() {
+        for user in ["cybozu", "a_b-c.d", "me@example.com", "0day"] {
+            assert!(is_user(user), "{user}");
+        }
+        for user in [
+            "-oProxyCommand=x",
+            "a b",
+            "a;b",
+            "$(x)",
+            "a'b",
+            "ä",
+            "@a",
+            &"a".repeat(129),
+        ] {
+            assert!(!is_user(user), "{user}");
+        }
+    }
+}

@@ -83,7 +83,7 @@ fn others_than(zones: &[Value], generated: Value) -> Vec<Value> {
 }
 
 /// The field that a mistake begins with, as in `zones[0].name: …`, and the rest.
-fn split(mistake: &str) -> (&str, &str) {
+pub(super) fn split(mistake: &str) -> (&str, &str) {
     let is_field = |text: &str| {
         text.chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '[' | ']'))

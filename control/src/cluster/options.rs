@@ -6,6 +6,7 @@ use super::image::image;
 use super::kube_proxy::KubeProxy;
 use super::name::check_subdomain;
 use super::node_dns::NodeDns;
+use super::node_rivers::NodeRivers;
 
 /// The options that control acts upon.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Options {
     pub cluster_dns_image: String,
     /// `options.node-dns`: nodedns.
     pub node_dns: NodeDns,
+    /// `options.rivers` and `options.etcd-rivers`.
+    pub rivers: NodeRivers,
     /// `options.kube-proxy`.
     pub kube_proxy: KubeProxy,
 }
@@ -33,6 +36,7 @@ impl Options {
                 COREDNS,
             )?,
             node_dns: NodeDns::new(document, file.node_dns)?,
+            rivers: NodeRivers::new(document, file.rivers, file.etcd_rivers)?,
             kube_proxy: KubeProxy::new(document, file.kube_proxy)?,
         })
     }

@@ -75,7 +75,7 @@ control_plane_tolerations: [a]
 sabakan: {spare_node_taint_key: a}
 options:
   etcd: {volume_name: a}
-  etcd-rivers: {extra_args: [a]}
+  etcd-rivers: {extra_args: [--dial-timeout=5s], extra_binds: [a]}
   kube-api: {audit_log_enabled: true}
   kubelet:
     cri_endpoint: /run/containerd/containerd.sock
@@ -90,7 +90,7 @@ options:
             "reboot (CKE's own job)",
             "sabakan (CKE's own job)",
             "options.etcd (CKE's own job)",
-            "options.etcd-rivers (this version does not touch hosts)",
+            "options.etcd-rivers.extra_binds (rivers is a systemd unit here, no container)",
             "options.kube-api (CKE's own job)",
             "options.kubelet.config (CKE's own job, all but clusterDomain)",
             "options.kubelet.cri_endpoint (CKE's own job)",

@@ -49,7 +49,11 @@ async fn host(
     wanted: &Secret,
     address: IpAddr,
 ) -> Host {
-    let found = match hosts.check().and_then(|()| hosts.read(address, FILE)) {
+    let found = match hosts.check() {
+        Ok(()) => hosts.read(address, FILE).await,
+        Err(error) => Err(error),
+    };
+    let found = match found {
         Ok(Some(found)) => found,
         Ok(None) => return Host::Missing,
         Err(error) => {
