@@ -1,7 +1,7 @@
 //! `control run`'s heart: keeps the cluster as it ought to be, while it holds the Lease.
 //!
-//! Two loops in one task. One renews the Lease and says until when we may write; the
-//! other syncs every interval, and at once when the health of an API server or an etcd
+//! Two loops in one task. One renews the Lease and says until when we may write ([`holder`]);
+//! the other syncs every interval, and at once when the health of an API server or an etcd
 //! member changes. Files are read again at each round; while they are wrong, the last
 //! good ones hold.
 
@@ -10,16 +10,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use daemon::readiness::Pending;
-use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::apply::{End, Report};
 use crate::client::Server;
 use crate::event;
-use crate::kind::Kinds;
-use crate::lease::{self, Election, Step};
+use crate::holder::{self, Until};
 use crate::metrics;
 use crate::observe;
 use crate::sync::{Pen, SyncError, sync};
@@ -45,27 +43,23 @@ impl Keeper {
     /// given back.
     pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) {
         loop {
-            let (may_write, writes_until) = watch::channel(None);
+            let (sender, writes_until) = watch::channel(None);
             let server = self.server.clone();
             let me = self.me.clone();
             tokio::select! {
-                () = hold(&server, &me, may_write) => {}
+                () = holder::hold(&server, &me, sender) => {}
                 () = self.keep(&writes_until, &stop) => {}
             }
             if *stop.borrow() {
-                return release(&self.server, &self.me).await;
+                return holder::release(&self.server, &self.me).await;
             }
         }
     }
 
     /// Returns when it is to stop, and when the control plane has moved.
-    async fn keep(
-        &mut self,
-        writes_until: &watch::Receiver<Option<Instant>>,
-        stop: &watch::Receiver<bool>,
-    ) {
+    async fn keep(&mut self, writes_until: &Until, stop: &watch::Receiver<bool>) {
         while !*stop.borrow() {
-            if !holds(writes_until) {
+            if !holder::may_write(writes_until) {
                 // A standby is ready to take over.
                 self.starting = None;
                 wait_until(stop, PULSE).await;
@@ -104,13 +98,9 @@ impl Keeper {
         has_moved
     }
 
-    async fn round(
-        &self,
-        writes_until: &watch::Receiver<Option<Instant>>,
-        stop: &watch::Receiver<bool>,
-    ) {
+    async fn round(&self, writes_until: &Until, stop: &watch::Receiver<bool>) {
         let begun = Instant::now();
-        let may_write = || holds(writes_until) && !*stop.borrow();
+        let may_write = || holder::may_write(writes_until) && !*stop.borrow();
         let pen = Pen {
             by: &self.me,
             may_write: &may_write,
@@ -148,81 +138,6 @@ impl Keeper {
     }
 }
 
-/// Keeps the Lease, or waits for it, for ever.
-async fn hold(server: &Server, me: &str, may_write: watch::Sender<Option<Instant>>) {
-    let mut election = Election::new(me);
-    loop {
-        let begun = Instant::now();
-        let held = timeout(lease::WRITES, elect(server, &mut election, begun)).await;
-        match held {
-            Ok(Ok(true)) => {
-                if may_write
-                    .send_replace(Some(begun + lease::WRITES))
-                    .is_none()
-                {
-                    info!(holder = me, "we hold the Lease and write");
-                    metrics::leading(true);
-                }
-            }
-            Ok(Ok(false)) => {
-                if may_write.send_replace(None).is_some() {
-                    warn!("another one holds the Lease now; we write no more");
-                }
-                metrics::leading(false);
-            }
-            // What we hold runs out by itself.
-            Ok(Err(error)) => warn!(error, "the Lease could not be renewed"),
-            Err(_) => warn!("the Lease could not be renewed in time"),
-        }
-        sleep(lease::RENEW).await;
-    }
-}
-
-/// One look at the Lease; whether it is ours then.
-async fn elect(server: &Server, election: &mut Election, now: Instant) -> Result<bool, String> {
-    let key = lease::key();
-    let live = read_lease(server).await?;
-    let written = match election.step(live.as_ref(), now, &stamp()) {
-        Step::Wait { .. } => return Ok(false),
-        Step::Create(lease) => server.create(&key, PLURAL, None, &lease).await.map(drop),
-        Step::Replace(lease) => server.replace(&key, PLURAL, &lease).await.map(drop),
-    };
-    match written {
-        Ok(()) => Ok(true),
-        Err(error) if error.conflict => Ok(false),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-async fn read_lease(server: &Server) -> Result<Option<Value>, String> {
-    let key = lease::key();
-    let kinds = Kinds::default();
-    let kind = kinds.of(&key).expect("a Lease is Kubernetes' own");
-    server
-        .object(&key, kind)
-        .await
-        .map_err(|error| error.to_string())
-}
-
-/// Another process that keeps the cluster just now.
-pub(crate) async fn keeper(server: &Server) -> Result<Option<String>, String> {
-    let live = read_lease(server).await?;
-    Ok(live.and_then(|live| lease::holder(&live, jiff::Timestamp::now())))
-}
-
-/// Gives the Lease back, so that another one need not wait for it to run out.
-async fn release(server: &Server, me: &str) {
-    let election = Election::new(me);
-    let released = timeout(lease::WRITES, async {
-        let live = read_lease(server).await.ok()??;
-        let lease = election.release(&live)?;
-        server.replace(&lease::key(), PLURAL, &lease).await.ok()
-    });
-    if released.await.is_ok_and(|released| released.is_some()) {
-        info!("the Lease is given back");
-    }
-}
-
 fn tell(report: &Report) {
     for outcome in &report.outcomes {
         let key = &outcome.key;
@@ -241,24 +156,10 @@ fn addresses(wish: &Wish) -> impl Iterator<Item = IpAddr> {
     wish.cluster.control_plane().map(|node| node.address)
 }
 
-fn holds(writes_until: &watch::Receiver<Option<Instant>>) -> bool {
-    writes_until
-        .borrow()
-        .is_some_and(|until| Instant::now() < until)
-}
-
 async fn wait_until(stop: &watch::Receiver<bool>, time: Duration) {
     let mut stop = stop.clone();
     let _ = timeout(time, stop.wait_for(|&stop| stop)).await;
 }
 
-/// As Kubernetes' MicroTime has it.
-fn stamp() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
-        .to_string()
-}
-
-const PLURAL: &str = "leases";
 /// Between two looks at the health of the servers: the endpoints follow within 5 s.
 const PULSE: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@
 //!    depends on it;
 //! 5. `output` says what happened, for people or as JSON.
 //!
-//! `control run` (`keeper`) walks that line again and again while it holds the `lease`;
+//! `control run` (`keeper`) walks that line again and again while it holds the `lease` (`holder`);
 //! `record` writes down what is done, before and after.
 //!
 //! Secrets come from the `store`; how certificates and keys are replaced while all goes on,
@@ -47,6 +47,7 @@ mod command;
 mod demo;
 mod deploy;
 mod event;
+mod holder;
 mod hosts;
 mod installed;
 mod json;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event};
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tests::admin::Admin;
 use tests::peer::Peer;
@@ -184,6 +184,54 @@ async fn what_a_killed_instance_left_undone_is_done_by_the_next_once() {
 const OBJECTS: usize = 200;
 
 #[tokio::test]
+async fn a_sync_holds_the_lease_and_waits_for_one_whose_holder_is_gone() {
+    let Some(scene) = Scene::start(1).await else {
+        return;
+    };
+    scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
+    let leases: Api<Lease> = scene.in_kube_system();
+    let gone = json!({
+        "metadata": {"name": "cke-control"},
+        "spec": {"holderIdentity": "gone", "leaseTransitions": 3},
+    });
+    let gone = serde_json::from_value(gone).unwrap();
+    leases.create(&PostParams::default(), &gone).await.unwrap();
+    scene.sync().await;
+    let spec = leases.get("cke-control").await.unwrap().spec.unwrap();
+    assert_eq!(spec.lease_transitions, Some(4));
+    assert_eq!(holder(&scene).await, None, "it is given back");
+
+    let object = |n: usize| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{namespace: default, name: n{n:03}}}\n---\n"
+        )
+    };
+    scene.resource("all.yml", &(0..OBJECTS).map(object).collect::<String>());
+    let sync = ["sync", "--resources", "resources"];
+    let mut first = scene.control(&sync).start();
+    first.says("created ConfigMap default/n010").await;
+    // One that is suspended loses the right to write, and notices when it goes on.
+    first.pause();
+    let second = scene.control(&sync).run().await.success();
+    assert!(
+        second.contains("created ConfigMap default/n199"),
+        "{second}"
+    );
+    first.resume();
+    let ended = first.exited(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(ended.code(), Some(1), "{}", first.log());
+    assert!(
+        first.log().contains("stopped in the middle"),
+        "{}",
+        first.log()
+    );
+    let config_maps: Api<ConfigMap> = Api::default_namespaced(scene.client());
+    for config_map in config_maps.list(&ListParams::default()).await.unwrap() {
+        assert_eq!(config_map.annotations()["cke.cybozu.com/revision"], "1");
+    }
+}
+
+#[tokio::test]
 async fn what_was_done_is_recorded_and_status_tells_it() {
     let Some(scene) = Scene::start(1).await else {
         return;
@@ -200,7 +248,8 @@ async fn what_was_done_is_recorded_and_status_tells_it() {
         .run()
         .await;
     let status = json(&output);
-    assert_eq!(output.code(), 0, "{output}");
+    // There is no CoreDNS here.
+    assert_eq!(output.code(), 1, "{output}");
     assert_eq!(
         (&status["operations"], &status["holder"]),
         (&json!(0), &json!(null))
@@ -215,7 +264,7 @@ async fn what_was_done_is_recorded_and_status_tells_it() {
         "create ServiceAccount kube-system/cke-cluster-dns"
     );
 
-    let text = scene.control(&["status"]).run().await.success();
+    let text = scene.control(&["status"]).run().await.stdout;
     assert!(text.starts_with("no `control run` keeps it\n"), "{text}");
     assert!(
         text.contains("completed create ConfigMap kube-system/node-dns"),

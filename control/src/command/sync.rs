@@ -6,7 +6,7 @@ use daemon::exit::Failure;
 
 use super::{block_on, connect, read_wish};
 use crate::cli::{self, Flags, Format};
-use crate::keeper::keeper;
+use crate::holder::{holding, may_write};
 use crate::output::{self, json, text};
 use crate::sync::{Pen, SyncError, sync};
 
@@ -14,23 +14,26 @@ pub(super) fn run(flags: &Flags, options: &cli::Limits) -> Result<ExitCode, Fail
     let report = block_on(async {
         let wish = read_wish(flags, options)?;
         let server = connect(flags, &wish.cluster).await?;
-        if let Some(keeper) = keeper(&server).await.map_err(failed)? {
-            return Err(failed(format!(
-                "`control run` ({keeper}) keeps this cluster; change its files, or stop it first"
-            )));
-        }
         let by = super::instance();
-        let pen = Pen {
-            by: &by,
-            may_write: &|| true,
-        };
-        let synced = sync(&server, &wish, &pen, |outcome| match flags.output {
-            Format::Text => output::print(&text::outcome(outcome)),
-            Format::Json => Ok(()),
+        let held = holding(&server, &by, async |until| {
+            let pen = Pen {
+                by: &by,
+                may_write: &|| may_write(until),
+            };
+            sync(&server, &wish, &pen, |outcome| match flags.output {
+                Format::Text => output::print(&text::outcome(outcome)),
+                Format::Json => Ok(()),
+            })
+            .await
         });
-        synced.await.map_err(|error| match error {
+        let synced = held.await.map_err(failed)?;
+        synced.map_err(|error| match error {
             SyncError::Unread(error) => Failure::failed(error),
-            SyncError::Lost => Failure::failed(anyhow::anyhow!("stopped")),
+            SyncError::Lost => failed(
+                "stopped in the middle: the Lease kube-system/cke-control could not be kept; run it \
+                 again"
+                    .to_owned(),
+            ),
             SyncError::Untold(error) => Failure::failed(error),
         })
     })?;
