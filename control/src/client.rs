@@ -22,6 +22,7 @@ use thiserror::Error;
 use crate::cluster::Cluster;
 use crate::output::printable;
 
+mod checks;
 mod metrics;
 mod nodes;
 mod objects;

@@ -24,7 +24,7 @@ mod part;
 mod peer;
 mod process;
 mod progress;
-mod question;
+pub(crate) mod question;
 mod report;
 mod request;
 mod scene;

@@ -67,6 +67,8 @@ pub struct SeenNode {
     pub cordoned: bool,
     /// Whether its kubelet says that it is ready.
     pub ready: bool,
+    /// What its kubelet or a network controller says against its network for pods.
+    pub network_trouble: Option<String>,
     /// Its addresses, names among them.
     pub addresses: Vec<String>,
 }

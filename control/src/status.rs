@@ -10,6 +10,9 @@ use crate::plan::Plan;
 use crate::record::{self, Record};
 use crate::sync;
 use crate::wish::Wish;
+use checks::{Check, Verdict};
+
+pub(crate) mod checks;
 
 /// What `control status` tells.
 pub(crate) struct Status {
@@ -17,6 +20,8 @@ pub(crate) struct Status {
     pub(crate) holder: Option<(String, String)>,
     pub(crate) health: Health,
     pub(crate) plan: Plan,
+    /// What must hold beside it.
+    pub(crate) checks: Vec<Check>,
     /// The last operations, the last one last.
     pub(crate) records: Vec<Record>,
 }
@@ -32,12 +37,22 @@ pub(crate) async fn read(
     let lease = server.object(&key, kind).await?;
     let mut records = record::read(server).await?.list;
     records.drain(..records.len().saturating_sub(most_records));
+    let (observed, plan) = sync::read(server, wish).await?;
     Ok(Status {
         holder: lease.as_ref().and_then(holder),
         health: observe::health(server, wish).await,
-        plan: sync::decide(server, wish).await?,
+        checks: checks::all(server, wish, &observed).await,
+        plan,
         records,
     })
+}
+
+impl Status {
+    /// Whether all is as it ought to be, as far as it could be looked at.
+    pub(crate) fn is_well(&self) -> bool {
+        let is_bad = |check: &Check| check.verdict == Verdict::Bad;
+        self.health.is_well() && self.plan.is_converged() && !self.checks.iter().any(is_bad)
+    }
 }
 
 fn holder(lease: &Value) -> Option<(String, String)> {

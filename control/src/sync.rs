@@ -24,8 +24,14 @@ pub(crate) struct Pen<'a> {
 
 /// Reads the cluster and decides; writes nothing.
 pub(crate) async fn decide(server: &Server, wish: &Wish) -> Result<Plan, RequestError> {
+    Ok(read(server, wish).await?.1)
+}
+
+/// The same, with what was read.
+pub(crate) async fn read(server: &Server, wish: &Wish) -> Result<(Observed, Plan), RequestError> {
     let observed = observe::observe(server, wish).await?;
-    Ok(decided(server, wish, &observed).await)
+    let plan = decided(server, wish, &observed).await;
+    Ok((observed, plan))
 }
 
 /// Makes the cluster as wished; `done` hears of each outcome as it comes.

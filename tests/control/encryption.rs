@@ -277,6 +277,13 @@ async fn secrets_are_encrypted_and_the_key_and_provider_replaced() {
     }
     let plan = scene.control(&["plan", "--hosts", "hosts"]).run().await;
     assert!(!plan.stdout.contains("EncryptionConfiguration"), "{plan}");
+    let status = scene.control(&["status"]);
+    let (etcd, ca) = (&scene.cluster.admin, scene.cluster.pki.ca_file());
+    let status = status.arg("--etcd-ca").arg(ca);
+    let status = status.arg("--etcd-cert").arg(&etcd.certificate);
+    let status = status.arg("--etcd-key").arg(&etcd.key).run().await;
+    let line = "Secrets at rest: good, 20 in etcd looked at, all encrypted (aescbc)";
+    assert!(status.stdout.contains(line), "{status}");
 
     rotate(&scene, &["--provider", "secretbox"]).await;
     canaries.extend(secrets_in_store(&scene));

@@ -14,5 +14,6 @@ mod rivers;
 mod run;
 mod scene;
 mod servers;
+mod status;
 mod takeover;
 mod webhooks;

@@ -33,6 +33,19 @@ struct BareStatus {
 struct Condition {
     r#type: String,
     status: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Condition {
+    /// A CNI plugin that is missing keeps the whole Node from being ready.
+    fn is_network_trouble(&self) -> bool {
+        match self.r#type.as_str() {
+            "NetworkUnavailable" => self.status == "True",
+            "Ready" => self.status != "True" && self.message.contains("NetworkReady=false"),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -90,6 +103,11 @@ fn seen(node: BareNode) -> Option<(String, SeenNode)> {
             .conditions
             .iter()
             .any(|condition| condition.r#type == "Ready" && condition.status == "True"),
+        network_trouble: status
+            .conditions
+            .into_iter()
+            .find(Condition::is_network_trouble)
+            .map(|condition| condition.message),
         addresses: status.addresses.into_iter().map(|a| a.address).collect(),
     };
     Some((metadata.name?, seen))

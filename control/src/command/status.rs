@@ -16,8 +16,7 @@ pub(super) fn run(flags: &Flags, options: &cli::Status) -> Result<ExitCode, Fail
         Format::Json => json::status(&status),
     };
     output::print(&said).map_err(|error| Failure::with_code(FAILED, error))?;
-    let is_well = status.health.is_well() && status.plan.is_converged();
-    Ok(if is_well {
+    Ok(if status.is_well() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)

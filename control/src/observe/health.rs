@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -71,21 +75,69 @@ impl EtcdClient {
     }
 
     async fn is_healthy(&self, address: SocketAddr) -> anyhow::Result<bool> {
+        let request = format!("GET /health HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        let answer = self.exchange(address, &request, MAX_ANSWER).await?;
+        Ok(String::from_utf8_lossy(&answer).contains("\"health\":\"true\""))
+    }
+
+    /// At most `limit` keys of a member from `first` on and before `end`, with their values.
+    pub(crate) async fn range(
+        &self,
+        member: IpAddr,
+        first: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> anyhow::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let address = SocketAddr::new(member, ETCD_PORT);
+        let [key, range_end] = [first, end].map(|key| STANDARD.encode(key));
+        let body = json!({"key": key, "range_end": range_end, "limit": limit}).to_string();
+        let length = body.len();
+        // A 1.0 answer is not in chunks.
+        let request = format!(
+            "POST /v3/kv/range HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let asked = self.exchange(address, &request, MAX_RANGE);
+        let answer = timeout(RANGE_PATIENCE, asked)
+            .await
+            .context("no answer")??;
+        let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        let body = &answer[body.context("no HTTP")? + 4..];
+        let range: Range = serde_json::from_slice(body).context("its answer is no range")?;
+        let decode = |pair: Pair| Ok((STANDARD.decode(pair.key)?, STANDARD.decode(pair.value)?));
+        range.kvs.into_iter().map(decode).collect()
+    }
+
+    /// One request, and at most so many bytes of the answer.
+    async fn exchange(
+        &self,
+        address: SocketAddr,
+        request: &str,
+        most: u64,
+    ) -> anyhow::Result<Vec<u8>> {
         let tcp = TcpStream::connect(address).await?;
         let mut stream = self
             .tls
             .connect(ServerName::from(address.ip()), tcp)
             .await?;
-        let request =
-            format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
-        (&mut stream)
-            .take(MAX_ANSWER)
-            .read_to_end(&mut answer)
-            .await?;
-        Ok(String::from_utf8_lossy(&answer).contains("\"health\":\"true\""))
+        (&mut stream).take(most).read_to_end(&mut answer).await?;
+        Ok(answer)
     }
+}
+
+/// etcd's answer to a range, as its gateway says it.
+#[derive(Deserialize)]
+struct Range {
+    #[serde(default)]
+    kvs: Vec<Pair>,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    key: String,
+    #[serde(default)]
+    value: String,
 }
 
 /// The health of each etcd member, by address. Without a client's certificate a member
@@ -112,3 +164,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ETCD_PORT: u16 = 2379;
 /// etcd's answer has some hundred bytes.
 const MAX_ANSWER: u64 = 16 << 10;
+/// Ten Secrets of a megabyte in base64 fit.
+const MAX_RANGE: u64 = 32 << 20;
+const RANGE_PATIENCE: Duration = Duration::from_secs(10);

@@ -190,10 +190,17 @@ pub(crate) fn status(status: &Status) -> String {
         holder_renewed: Option<&'a str>,
         api_servers: Vec<Health>,
         etcd: Vec<Health>,
+        checks: Vec<Checked<'a>>,
         operations: usize,
         left: Vec<Leaving<'a>>,
         notes: Vec<String>,
         records: &'a [Record],
+    }
+    #[derive(Serialize)]
+    struct Checked<'a> {
+        subject: &'a str,
+        verdict: &'a str,
+        detail: &'a str,
     }
     #[derive(Serialize)]
     struct Health {
@@ -206,12 +213,18 @@ pub(crate) fn status(status: &Status) -> String {
             .map(|(&address, &healthy)| Health { address, healthy });
         each.collect::<Vec<_>>()
     };
+    let checks = status.checks.iter().map(|check| Checked {
+        subject: check.subject,
+        verdict: check.verdict.word(),
+        detail: &check.detail,
+    });
     let holder = status.holder.as_ref();
     render(&Document {
         holder: holder.map(|(holder, _)| holder.as_str()),
         holder_renewed: holder.map(|(_, renewed)| renewed.as_str()),
         api_servers: health(&status.health.api_servers),
         etcd: health(&status.health.etcd),
+        checks: checks.collect(),
         operations: status.plan.operations.len(),
         left: leavings(&status.plan.left),
         notes: notes(&status.plan.notes),

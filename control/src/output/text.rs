@@ -15,6 +15,7 @@ use crate::desired::{API_SERVER, KUBE_PROXY_FILE, NodeConfig, Note};
 use crate::plan::{Action, Left, Operation, Plan, Reason};
 use crate::resources::{Resource, Resources};
 use crate::status::Status;
+use crate::status::checks::{Check, Verdict};
 
 /// `control validate`.
 pub(crate) fn cluster(path: &Path, cluster: &Cluster, resources: Option<&Resources>) -> String {
@@ -212,6 +213,21 @@ pub(crate) fn status(status: &Status) -> String {
             };
             let _ = writeln!(text, "{what} {address}: {style}{word}{style:#}");
         }
+    }
+    for Check {
+        subject,
+        verdict,
+        detail,
+    } in &status.checks
+    {
+        let style = match verdict {
+            Verdict::Good => GREEN,
+            Verdict::Bad => RED,
+            Verdict::Open => CYAN,
+        };
+        let detail = printable(detail);
+        let word = verdict.word();
+        let _ = writeln!(text, "{subject}: {style}{word}{style:#}, {detail}");
     }
     text.push_str(&notes(&status.plan.notes));
     left(&mut text, &status.plan.left);
