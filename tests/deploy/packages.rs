@@ -52,8 +52,8 @@ async fn dpkg_installs_them_keeps_what_a_person_has_changed_and_takes_them_away(
 
 /// A copy of this machine in memory, in which packages are installed: what is done there is gone at the end.
 const MACHINE: &str = r#"
-cd "$0"
 mount -t tmpfs tmpfs "$0"
+cd "$0"
 mkdir upper work root
 mount -t overlay overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" root || { echo no overlay >&2; exit 1; }
 mount --rbind /proc root/proc
@@ -73,11 +73,13 @@ rivers check >&2 || [ $? = 2 ]
 echo RIVERS_FLAGS=--loglevel=debug >/etc/default/rivers
 dpkg -i /packages/rivers_*.deb >&2
 grep -q debug /etc/default/rivers && echo its flags are kept
+dpkg -L rivers nodedns control | while read -r file; do [ -d "$file" ] || echo "$file"; done >/files
+[ "$(wc -l </files)" -gt 30 ]
 dpkg --remove rivers nodedns control >&2
 [ ! -e /usr/bin/rivers ] && [ -e /etc/nodedns/nodedns.yml ] && echo its configuration is kept
 dpkg --purge rivers nodedns control >&2
-[ -z "$(find /etc /usr /var/lib/dpkg/info \( -path "*rivers*" -o -path "*nodedns*" \) -newer /packages)" ] &&
-  echo nothing is left
+while read -r file; do [ ! -e "$file" ] || echo "$file is left"; done </files
+[ ! -e /etc/rivers ] && [ ! -e /etc/nodedns ] && echo nothing is left
 '
 "#;
 
