@@ -9,7 +9,7 @@ use crate::anchors::{Anchor, Anchors, Trusted, stored};
 use crate::cache::entry::{Entry, Limits};
 use crate::cache::key::Key;
 use crate::validate::budget::Budget;
-use crate::validate::{Judged, Moment, Policy, Scope, Step, VERDICTS, Validator};
+use crate::validate::{Judged, Moment, Policy, Scope, Step, VERDICTS, Validator, Verdict};
 use crate::wire::name::Name;
 use crate::wire::patch::{self, Transport};
 use crate::wire::question::Query;
@@ -83,32 +83,13 @@ pub fn state(content: &[u8]) {
 #[must_use]
 pub fn validation(recorded: &[u8]) -> Option<&'static str> {
     let recorded = Recorded::read(recorded)?;
-    let anchor = Anchor {
-        zone: Name::root(),
-        trusted: Trusted::Key(recorded.anchor.to_vec()),
-    };
-    let policy = Policy {
-        sha1: false,
-        nsec3_max_iterations: 50,
-    };
-    let validator = Validator::new(Anchors::new(&[anchor], []), policy);
-    let moment = Moment {
-        wall: recorded.now,
-        instant: Instant::now(),
-    };
+    let validator = recorded.validator();
     let mut budget = Budget::new();
     for _ in 0..=MOST_QUESTIONS {
-        match validator.judge(&recorded.response, Scope::Whole, true, moment, &mut budget) {
-            Step::Done(verdict, judged) => {
-                let judged = judged.response().wire().to_vec();
-                assert!(Response::parse(judged).is_some());
-                return Some(VERDICTS[verdict.rank()]);
-            }
-            Step::Ask(need) => {
-                let answer = recorded.answers.get(&(need.name.clone(), need.rtype));
-                let answer = answer.unwrap_or(&recorded.response);
-                validator.learn(&need, answer, true, moment, &mut budget);
-            }
+        if let Some((verdict, judged)) = recorded.step(&validator, &mut budget) {
+            let judged = judged.response().wire().to_vec();
+            assert!(Response::parse(judged).is_some());
+            return Some(VERDICTS[verdict.rank()]);
         }
     }
     panic!("more questions than one may cost: {:?}", budget.spent());
@@ -119,7 +100,8 @@ pub fn validation(recorded: &[u8]) -> Option<&'static str> {
 /// ```text
 /// time 4 | length 2 | data of the root's DNSKEY | length 2 | the response | (length 2 | an answer)*
 /// ```
-struct Recorded<'a> {
+#[derive(Debug)]
+pub(crate) struct Recorded<'a> {
     now: u32,
     anchor: &'a [u8],
     response: Response,
@@ -127,7 +109,8 @@ struct Recorded<'a> {
 }
 
 impl<'a> Recorded<'a> {
-    fn read(bytes: &'a [u8]) -> Option<Self> {
+    /// Nothing when it is no record.
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
         let (now, rest) = bytes.split_first_chunk()?;
         let mut parts = Parts(rest);
         let anchor = parts.next()?;
@@ -144,6 +127,40 @@ impl<'a> Recorded<'a> {
             response,
             answers: answers.collect(),
         })
+    }
+
+    /// One that knows nothing but the root's key.
+    pub(crate) fn validator(&self) -> Validator {
+        let anchor = Anchor {
+            zone: Name::root(),
+            trusted: Trusted::Key(self.anchor.to_vec()),
+        };
+        let policy = Policy {
+            sha1: false,
+            nsec3_max_iterations: 50,
+        };
+        Validator::new(Anchors::new(&[anchor], []), policy)
+    }
+
+    /// Judges the response, or has the validator learn the answer to what it asks.
+    pub(crate) fn step(
+        &self,
+        validator: &Validator,
+        budget: &mut Budget,
+    ) -> Option<(Verdict, Judged)> {
+        let moment = Moment {
+            wall: self.now,
+            instant: Instant::now(),
+        };
+        match validator.judge(&self.response, Scope::Whole, true, moment, budget) {
+            Step::Done(verdict, judged) => Some((verdict, judged)),
+            Step::Ask(need) => {
+                let answer = self.answers.get(&(need.name.clone(), need.rtype));
+                let answer = answer.unwrap_or(&self.response);
+                validator.learn(&need, answer, true, moment, budget);
+                None
+            }
+        }
     }
 }
 

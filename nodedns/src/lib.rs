@@ -79,9 +79,12 @@ mod sys;
 mod wire;
 
 pub mod config;
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, feature = "fuzzing", feature = "measured"))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "measured")]
+#[doc(hidden)]
+pub mod measured;
 
 use std::ffi::OsString;
 use std::io;

@@ -18,6 +18,22 @@ pub fn question(name: &str, dnssec_ok: bool) -> Vec<u8> {
     packet
 }
 
+/// A server's answer to such a question: one address, for a day.
+///
+/// # Panics
+/// When `question` is none of [`question`].
+#[must_use]
+pub fn answer(question: &[u8]) -> Vec<u8> {
+    let mut packet = question.to_vec();
+    // QR, RD, RA; one record of answer, before the OPT.
+    packet[2..4].copy_from_slice(&[0x81, 0x80]);
+    packet[7] = 1;
+    let opt = packet.split_off(packet.len() - OPT_LEN);
+    packet.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 1, 0x51, 0x80, 0, 4, 198, 18, 0, 1]);
+    packet.extend_from_slice(&opt);
+    packet
+}
+
 /// The response code of an answer to a question with that ID, and whether AD is set; nothing when it is no
 /// such answer.
 #[must_use]
@@ -26,3 +42,6 @@ pub fn outcome(answer: &[u8], id: u16) -> Option<(u8, bool)> {
     let is_answer = header[..2] == id.to_be_bytes() && header[2] & 0x80 != 0;
     is_answer.then_some((header[3] & 0x0f, header[3] & 0x20 != 0))
 }
+
+/// Bytes of an OPT record without options.
+const OPT_LEN: usize = 11;
