@@ -4,6 +4,7 @@
 //! It runs on a thread and a runtime of its own, so that it answers while the
 //! data path is saturated.
 
+pub mod html;
 mod page;
 
 use std::convert::Infallible;

@@ -1,29 +1,45 @@
 //! The order in which a question is answered on the worker, without waiting.
 //!
 //! ```text
-//! packet ─► malformed? ─► EDNS version? ─► class, RD? ─► special names ─► cache
-//!              │              │               │               │       hit │ │ miss
-//!              ▼              ▼               ▼               ▼           ▼ ▼
-//!           FORMERR        BADVERS         REFUSED         answer     answer Miss ─► resolve
-//!           NOTIMP, silence
+//! packet ─► rate? ─► malformed? ─► access? ─► EDNS version? ─► class, RD? ─► hosts, special names ─► cache
+//!             │          │            │             │               │              │      hit │ │ miss
+//!             ▼          ▼            ▼             ▼               ▼              ▼          ▼ ▼
+//!         TC, silence  FORMERR     REFUSED       BADVERS         REFUSED        answer    answer Miss ─► resolve
+//!                      NOTIMP, silence
 //! ```
 //!
 //! No await and, on a hit, no allocation.
 
+mod admit;
+mod cookies;
+mod hosts;
+mod limit;
+mod made;
 mod special;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::answer::admit::AccessList;
+use crate::answer::cookies::Cookies;
+use crate::answer::hosts::Hosts;
+use crate::answer::limit::Rates;
+use crate::answer::special::Special;
 use crate::cache::Cache;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
+use crate::client::{Arrival, Client};
+use crate::config::{Config, Limits};
 use crate::instance::Instance;
-use crate::metrics::{Metrics, Unanswered};
+use crate::metrics::{Limit, Metrics, Unanswered};
+use crate::query_log::{Line, QueryLog};
 use crate::resolve::route::Routes;
-use crate::wire::edns::{ErrorCode, ExtendedError};
+use crate::seen::Seen;
+use crate::wire::edns::{ErrorCode, ExtendedError, Options};
 use crate::wire::patch::{self, Transport};
 use crate::wire::question::{Query, Unreadable};
+use crate::wire::rotate;
 use crate::wire::{CLASS_IN, Rcode};
 
 /// Answers what can be answered at once. Shared by all workers.
@@ -31,6 +47,16 @@ pub(crate) struct Answers {
     routes: Arc<Routes>,
     cache: Arc<Cache>,
     instance: Instance,
+    access: AccessList,
+    exempt: AccessList,
+    rates: Rates,
+    limits: Limits,
+    cookies: Cookies,
+    special: Special,
+    hosts: Hosts,
+    rotates: bool,
+    seen: Arc<Seen>,
+    log: QueryLog,
     metrics: Metrics,
 }
 
@@ -50,64 +76,133 @@ pub(crate) enum Outcome {
 pub(crate) struct Miss {
     /// What has to be found.
     pub(crate) key: Key,
+    /// Who waits.
+    pub(crate) arrival: Arrival,
     packet: Box<[u8]>,
-    transport: Transport,
+    /// Whether the log tells of it whatever comes of it.
+    is_sampled: bool,
 }
 
 impl Answers {
     pub(crate) fn new(
+        config: &Config,
         routes: Arc<Routes>,
         cache: Arc<Cache>,
         instance: Instance,
+        seen: Arc<Seen>,
         metrics: Metrics,
     ) -> Self {
         Self {
             routes,
             cache,
             instance,
+            access: AccessList::new(&config.access),
+            exempt: AccessList::new(&config.limits.exempt),
+            rates: Rates::new(config.limits.queries_per_second, Instant::now()),
+            limits: config.limits.clone(),
+            cookies: Cookies::new(),
+            special: Special::new(),
+            hosts: Hosts::new(&config.hosts),
+            rotates: config.rotate_addresses,
+            seen,
+            log: QueryLog::new(config.query_log, metrics.clone()),
             metrics,
         }
     }
 
-    /// Makes `out` the answer to `packet`, if it can be made now.
-    pub(crate) fn answer(
-        &self,
-        out: &mut Vec<u8>,
-        packet: &[u8],
-        transport: Transport,
-        now: Instant,
-    ) -> Outcome {
-        self.metrics.query(transport);
-        let query = match Query::parse(packet) {
+    /// Makes `out` the answer to `packet`, if it can be made now. Over TCP, a client's
+    /// rate is for whoever reads to keep ([`may_ask`](Self::may_ask)).
+    pub(crate) fn answer(&self, out: &mut Vec<u8>, packet: &[u8], arrival: Arrival) -> Outcome {
+        self.metrics.query(arrival.transport);
+        let is_too_much = arrival.transport == Transport::Udp && !self.may_ask(&arrival);
+        let query = match self.read(packet, &arrival) {
             Ok(query) => query,
             Err(Unreadable::Silence) => {
                 self.metrics.unanswered(Unanswered::NotAQuery);
                 return Outcome::Silence;
+            }
+            Err(Unreadable::Error { .. } | Unreadable::Cookie { .. }) if is_too_much => {
+                return self.too_often();
             }
             Err(Unreadable::Error { id, flags, rcode }) => {
                 patch::bare(out, id, flags, rcode);
                 self.metrics.answer(rcode);
                 return Outcome::Answer;
             }
+            Err(Unreadable::Cookie { id, flags, cookie }) => {
+                let options = Options {
+                    cookies: Some(self.cookies.answer(&cookie, &arrival)),
+                    keepalive: None,
+                };
+                patch::cookies(out, id, flags, &options);
+                self.metrics.answer(Rcode::NOERROR);
+                return Outcome::Answer;
+            }
         };
+        // Probes of this node's health must not fail because a neighbour floods.
         if Instance::is_asked(&query) {
-            self.instance.answer(out, &query, transport);
+            self.instance.answer(out, &query, arrival.transport);
             self.metrics.answer(Rcode::NOERROR);
             return Outcome::Answer;
         }
-        if let Some((rcode, reason)) = refusal(&query) {
-            return self.error(out, &query, rcode, reason.as_ref());
-        }
-        if let Some(rcode) = special::answer(out, &query, transport, &self.routes) {
-            self.metrics.answer(rcode);
+        if is_too_much {
+            // Queries draw their IDs at random.
+            if !query.id.is_multiple_of(TRUNCATED_ONE_IN) {
+                return self.too_often();
+            }
+            patch::truncated(out, &query);
+            self.metrics.answer(Rcode::NOERROR);
+            self.metrics.truncated.increment(1);
             return Outcome::Answer;
         }
-        let key = Key::of(&query);
-        let kept = self.cache.look_up(&key, now, |entry| {
-            self.put(out, entry, &query, transport, now);
+        if !self.access.has(arrival.from) {
+            self.metrics.limited(Limit::Access);
+            let reason = ExtendedError::new(
+                ErrorCode::Prohibited,
+                "this client is not in access.allow of this resolver",
+            );
+            return self.error(out, &query, Rcode::REFUSED, Some(&reason));
+        }
+        self.answer_admitted(out, packet, &query, arrival)
+    }
+
+    /// Makes `out` the answer to `query`, which is in `packet`, whoever asks.
+    pub(crate) fn answer_admitted(
+        &self,
+        out: &mut Vec<u8>,
+        packet: &[u8],
+        query: &Query<'_>,
+        arrival: Arrival,
+    ) -> Outcome {
+        if let Some((rcode, reason)) = refusal(query) {
+            return self.error(out, query, rcode, reason.as_ref());
+        }
+        let key = Key::of(query);
+        self.seen.query(key.name(), arrival.from, arrival.at);
+        let made = self.hosts.answer(query, key.name());
+        let made = made.or_else(|| self.special.answer(query, key.name(), &self.routes));
+        if let Some(made) = made {
+            made.put(out, query, arrival.transport);
+            self.metrics.answer(made.rcode);
+            return Outcome::Answer;
+        }
+        let kept = self.cache.look_up(&key, arrival.at, |entry| {
+            self.put(out, entry, query, arrival.transport, arrival.at);
+            entry.rcode()
         });
         self.metrics.lookup(kept.is_some());
-        if kept.is_some() {
+        let is_sampled = self.log.is_sampled();
+        if let Some(rcode) = kept {
+            if self.log.wants(is_sampled, rcode) {
+                let line = Line {
+                    key: &key,
+                    arrival: &arrival,
+                    rcode,
+                    is_hit: true,
+                    reason: None,
+                };
+                self.log.answered(&line, is_sampled, Instant::now());
+            }
             return Outcome::Answer;
         }
         if self.routes.zone_of(key.name()).is_none() {
@@ -115,26 +210,100 @@ impl Answers {
                 ErrorCode::NotAuthoritative,
                 "the name is in no zone of this resolver",
             );
-            return self.error(out, &query, Rcode::REFUSED, Some(&reason));
+            return self.error(out, query, Rcode::REFUSED, Some(&reason));
         }
         Outcome::Miss(Box::new(Miss {
             key,
+            arrival,
             packet: packet.into(),
-            transport,
+            is_sampled,
         }))
+    }
+
+    /// Reads `packet`, and what the OPT of its answer will say.
+    fn read<'a>(&self, packet: &'a [u8], arrival: &Arrival) -> Result<Query<'a>, Unreadable> {
+        let mut query = Query::parse(packet)?;
+        if let Some(edns) = &query.edns {
+            let cookie = edns.cookie.as_ref();
+            let is_kept_open = edns.keepalive && arrival.transport == Transport::Tcp;
+            query.options = Options {
+                cookies: cookie.map(|cookie| self.cookies.answer(cookie, arrival)),
+                keepalive: is_kept_open.then_some(KEEPALIVE),
+            };
+        }
+        Ok(query)
+    }
+
+    /// Whether whoever sent it may ask once more now; takes note that he does.
+    pub(crate) fn may_ask(&self, arrival: &Arrival) -> bool {
+        let may =
+            self.exempt.has(arrival.from) || self.rates.take(Client::of(arrival.from), arrival.at);
+        if !may {
+            self.metrics.limited(Limit::Rate);
+        }
+        may
+    }
+
+    /// When a client that may not ask just now had better be looked at again.
+    pub(crate) const RATE_PAUSE: Duration = Rates::PAUSE;
+
+    /// Whether a client may connect over TCP; [`Limits::connections`] for those who may.
+    pub(crate) fn connections(&self, client: IpAddr) -> Option<usize> {
+        if !self.access.has(client) {
+            self.metrics.limited(Limit::Access);
+            None
+        } else if self.exempt.has(client) {
+            Some(usize::MAX)
+        } else {
+            Some(self.limits.connections)
+        }
+    }
+
+    /// How many questions of a client may wait for their answers.
+    pub(crate) fn share(&self, client: IpAddr) -> Share {
+        if self.exempt.has(client) {
+            return Share {
+                asked: usize::MAX,
+                waiting: usize::MAX,
+            };
+        }
+        Share {
+            asked: self.limits.questions,
+            waiting: self.limits.waiting,
+        }
+    }
+
+    fn too_often(&self) -> Outcome {
+        self.metrics.unanswered(Unanswered::TooOften);
+        Outcome::Silence
     }
 
     /// Makes `out` the answer to a query that missed, now that it is there.
     pub(crate) fn finish(&self, out: &mut Vec<u8>, miss: &Miss, entry: &Entry, now: Instant) {
         // It was read before it became a miss.
-        if let Ok(query) = Query::parse(&miss.packet) {
-            self.put(out, entry, &query, miss.transport, now);
+        if let Ok(query) = self.read(&miss.packet, &miss.arrival) {
+            self.put(out, entry, &query, miss.arrival.transport, now);
         }
+        let took = now.saturating_duration_since(miss.arrival.at);
+        self.metrics.miss_seconds.record(took.as_secs_f64());
+        let reason = entry.error().map(|error| error.text.as_str());
+        if entry.rcode() == Rcode::SERVFAIL {
+            let reason = reason.unwrap_or("its server says so");
+            self.seen.failure(miss.key.name(), reason, now);
+        }
+        let line = Line {
+            key: &miss.key,
+            arrival: &miss.arrival,
+            rcode: entry.rcode(),
+            is_hit: false,
+            reason,
+        };
+        self.log.answered(&line, miss.is_sampled, now);
     }
 
     /// Makes `out` the answer to a query that missed when nobody may be asked.
     pub(crate) fn too_busy(&self, out: &mut Vec<u8>, miss: &Miss) {
-        if let Ok(query) = Query::parse(&miss.packet) {
+        if let Ok(query) = self.read(&miss.packet, &miss.arrival) {
             let reason = ExtendedError::new(
                 ErrorCode::NotReady,
                 "too many questions are waiting for servers",
@@ -154,6 +323,10 @@ impl Answers {
         if patch::answer(out, entry.kept(), query, entry.age(now), transport) {
             self.metrics.truncated.increment(1);
         }
+        if self.rotates {
+            // Clients draw their IDs at random: as good as a counter that nobody shares.
+            rotate::addresses(out, usize::from(query.id));
+        }
         self.metrics.answer(entry.rcode());
     }
 
@@ -168,6 +341,15 @@ impl Answers {
         self.metrics.answer(rcode);
         Outcome::Answer
     }
+}
+
+/// How many questions of one client may wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    /// Looked for at once. At least 1.
+    pub(crate) asked: usize,
+    /// In all. At least as many.
+    pub(crate) waiting: usize,
 }
 
 /// Why a readable query is not served at all, if it is not.
@@ -200,3 +382,14 @@ fn refusal(query: &Query<'_>) -> Option<(Rcode, Option<ExtendedError>)> {
     }
     None
 }
+
+/// For how long a client may be silent on a connection, in tenths of a second. It is
+/// closed after [`IDLE`], a little more.
+const KEEPALIVE: u16 = (IDLE.as_millis() / 100) as u16 - 10;
+/// How long a connection is kept open on which nothing happens (RFC 7766 §6.2.3: "a few
+/// seconds").
+pub(crate) const IDLE: Duration = Duration::from_secs(10);
+/// Of the questions that come too often over UDP, one in so many is answered with TC:
+/// an honest client comes back over TCP, and one whose address is forged gets a fourth of
+/// what was sent in his name (the "slip" of response rate limiting).
+const TRUNCATED_ONE_IN: u16 = 4;

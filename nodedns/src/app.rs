@@ -36,6 +36,8 @@ use crate::metrics::{self, CacheMetrics, Metrics};
 use crate::query;
 use crate::resolve::Resolver;
 use crate::resolve::route::Routes;
+use crate::seen::Seen;
+use crate::status::Gather;
 use crate::sys;
 use crate::trust::{Disk, Keeper, Orders};
 use crate::upstream::pool::Network;
@@ -60,10 +62,12 @@ pub(crate) fn run(
     // What the limit is does not matter: sockets and clients are bounded otherwise.
     let _ = descriptors::raise_limit();
     let sockets = listen::open(&config.listen, config.workers.get()).map_err(Failure::failed)?;
+    let seen = Arc::new(Seen::new());
+    let gather = Gather::new(registry.clone(), Arc::clone(&seen));
     let endpoint = Endpoint {
         readiness: readiness.clone(),
         metrics: registry,
-        pages: Vec::new(),
+        pages: gather.pages(config.admin.ip().is_loopback()),
     };
     serve_admin(config.admin, endpoint)?;
 
@@ -91,6 +95,7 @@ pub(crate) fn run(
         let site = Site {
             cache: Arc::clone(&cache),
             instance: instance.clone(),
+            seen,
             metrics,
             readiness: readiness.clone(),
             orders: orders.clone(),
@@ -102,6 +107,7 @@ pub(crate) fn run(
             cache: Arc::clone(&cache),
             readiness: readiness.clone(),
             instance,
+            gather,
             addresses: in_force.addresses(),
         };
         be_commanded(&folders.run_dir, commanded, &mut beside);
@@ -165,7 +171,8 @@ pub(crate) fn query(
     let (metrics, cache) = (Metrics::new(), Arc::new(Cache::new(config.cache.size)));
     let resolver = resolver(config, authorities, &cache, &metrics);
     let routes = Arc::clone(resolver.routes());
-    let answers = Answers::new(routes, cache, Instance::new(), metrics);
+    let seen = Arc::new(Seen::new());
+    let answers = Answers::new(config, routes, cache, Instance::new(), seen, metrics);
     // What the server has learned to trust, and not to, counts here as well.
     let _keeper = Keeper::new(config, Disk::new(&folders.state_dir), Arc::clone(&resolver));
     runtime().map_err(Failure::failed)?.block_on(query::run(

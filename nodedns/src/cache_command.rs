@@ -47,7 +47,7 @@ fn print(out: &mut impl Write, reply: Reply, form: Form) -> Result<(), Failure> 
             writeln!(out, "forgot {answers} answers")
         }
         (Reply::CacheDump(dump), Form::Text) => print_dump(out, &dump),
-        (Reply::Error(_) | Reply::NegativeAnchors(_) | Reply::Health(_), _) => {
+        (Reply::Error(_) | Reply::NegativeAnchors(_) | Reply::Health(_) | Reply::Status(_), _) => {
             return Err(Failure::failed(CallError::Unexpected));
         }
     };

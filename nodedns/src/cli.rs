@@ -66,6 +66,23 @@ pub(crate) enum Command {
         )]
         output: Form,
     },
+    /// Say how the running nodedns is: what it is asked, what it knows, how its servers are, who
+    /// asks most, what fails and why.
+    ///
+    /// Exit code 0: said; 1: nodedns does not run; 2: the command line is wrong.
+    Status {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Print the nodedns.yml that does what an unbound.conf does.
+    ///
+    /// Lines without a counterpart are comments at its top, with a word about each. Exit code 0:
+    /// printed; 2: the file is no unbound.conf.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    ImportUnbound {
+        /// The unbound.conf.
+        file: PathBuf,
+    },
     /// What the running nodedns keeps: how much, what, and to have it forgotten.
     ///
     /// Exit code 0: done; 1: nodedns does not run, or refuses; 2: the command line is
@@ -286,6 +303,12 @@ Examples:
   nodedns query www.example.com AAAA --trace    why is it slow, insecure, bogus?
   nodedns query example.com MX -o json | jq .verdict";
 
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+
+  nodedns import-unbound unbound.conf > nodedns.yml && nodedns check --config nodedns.yml
+  kubectl -n kube-system get configmap node-dns -o 'jsonpath={.data.unbound\\.conf}' > unbound.conf";
+
 const CACHE_EXAMPLES: &str = "\
 Examples:
 
@@ -305,6 +328,7 @@ Examples:
   nodedns check --config nodedns.yml    is it right, and does everybody answer?
   nodedns --config nodedns.yml          serve, until SIGTERM
   nodedns query www.example.com --trace how is a name resolved, and why so?
+  nodedns status                        how is it, who asks most, what fails?
   nodedns cache flush example.com       ask for its names anew
   nodedns negative-anchor add broken.example --for 1d --reason \"ticket 4711\"
   dig @127.0.0.1 kubernetes.default.svc.cluster.local

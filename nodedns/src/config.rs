@@ -2,10 +2,14 @@
 //! may write, and the conversion from it is the only validation there is.
 
 pub mod file;
+mod own_subnets;
 mod private;
+#[cfg(test)]
+mod reference;
 mod root_hints;
 mod subnet;
 mod trust_anchor;
+pub mod unbound;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +44,18 @@ pub struct Config {
     /// PEM file of the authorities that vouch for `tls://` servers; the system's
     /// when there is none.
     pub ca_file: Option<PathBuf>,
+    /// Those whose questions are answered.
+    pub access: Vec<Subnet>,
+    /// How much one client may ask for.
+    pub limits: Limits,
+    /// Names whose addresses are known here. Names are unique.
+    pub hosts: Vec<Host>,
+    /// Whether the addresses of a name come in another order each time.
+    pub rotate_addresses: bool,
+    /// Where names of the public may not lead.
+    pub rebinding: Rebinding,
+    /// Questions of which the log has a line each.
+    pub query_log: QueryLog,
     /// The cache.
     pub cache: Cache,
     /// What is trusted, and what is done with what is not.
@@ -146,6 +162,50 @@ pub enum Mode {
     Enforce,
     /// It is logged and counted, and passed on without AD.
     Log,
+}
+
+/// Where names of the public, those of the zone `.`, may not lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebinding {
+    /// Subnets whose addresses are in no answer for them. None: anywhere.
+    pub deny: Vec<Subnet>,
+    /// Names at and below which that does not count.
+    pub exempt: Vec<Name>,
+}
+
+/// Questions of which the log has a line each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryLog {
+    /// One of so many; 0 for none.
+    pub one_in: u32,
+    /// Those whose answer took at least so long.
+    pub slow: Option<Duration>,
+    /// Those that failed.
+    pub failed: bool,
+}
+
+/// A name and all its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The name.
+    pub name: Name,
+    /// At least one.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// How much one client may ask for: an IPv4 address, or the /64 of an IPv6 address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Questions a second.
+    pub queries_per_second: u32,
+    /// Questions that are looked for at the same time.
+    pub questions: usize,
+    /// Questions that are looked for or wait; not fewer.
+    pub waiting: usize,
+    /// TCP connections to one address.
+    pub connections: usize,
+    /// Those without limits.
+    pub exempt: Vec<Subnet>,
 }
 
 /// How much is kept, and for how long.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! nodedns cache …            ──►  client  ── one line of JSON ──►  server ──► who can do it
-//! nodedns health                          ◄── one line of JSON ──
+//! nodedns status, health                         ◄── one line of JSON ──
 //! nodedns negative-anchor …
 //! ```
 //!
@@ -34,7 +34,10 @@ mod tests {
 
     use crate::cache::Cache;
     use crate::instance::Instance;
+    use crate::seen::Seen;
+    use crate::status::Gather;
     use crate::trust::Orders;
+    use daemon::metrics::Metrics;
     use daemon::readiness::Readiness;
     use protocol::{MAX_REQUEST, Reply, Request};
     use server::Commanded;
@@ -66,6 +69,7 @@ mod tests {
                 cache,
                 readiness: Readiness::new(),
                 instance: Instance::new(),
+                gather: Gather::new(Metrics::install(), Arc::new(Seen::new())),
                 addresses: tokio::sync::watch::channel(Arc::default()).1,
             },
         ));

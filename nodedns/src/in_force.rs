@@ -28,6 +28,7 @@ use crate::instance::Instance;
 use crate::listen;
 use crate::metrics::{self, Metrics};
 use crate::resolve::Resolver;
+use crate::seen::Seen;
 use crate::serve::Parts;
 use crate::trust::{Order, Orders};
 use crate::upstream::tls::Authorities;
@@ -49,6 +50,7 @@ pub(crate) struct InForce {
 pub(crate) struct Site {
     pub(crate) cache: Arc<Cache>,
     pub(crate) instance: Instance,
+    pub(crate) seen: Arc<Seen>,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
     pub(crate) orders: Orders,
@@ -56,12 +58,14 @@ pub(crate) struct Site {
 
 impl Site {
     /// The parts with this resolver.
-    pub(crate) fn parts(&self, resolver: Arc<Resolver>) -> Arc<Parts> {
+    pub(crate) fn parts(&self, config: &Config, resolver: Arc<Resolver>) -> Arc<Parts> {
         Arc::new(Parts {
             answers: Answers::new(
+                config,
                 Arc::clone(resolver.routes()),
                 Arc::clone(&self.cache),
                 self.instance.clone(),
+                Arc::clone(&self.seen),
                 self.metrics.clone(),
             ),
             resolver,
@@ -91,7 +95,7 @@ impl InForce {
         sockets: Vec<Vec<listen::Sockets>>,
     ) -> anyhow::Result<Self> {
         say_what_is_missing(&config);
-        let published = watch::Sender::new(site.parts(resolver));
+        let published = watch::Sender::new(site.parts(&config, resolver));
         let workers = Workers::start(sockets, &site.shared(&published))?;
         metrics::configured(Some(digest));
         Ok(Self {
@@ -158,7 +162,8 @@ impl InForce {
                 .context("looking through the cache panicked: please report this")?
         };
         self.site.cache.resize(config.cache.size, Instant::now());
-        self.published.send_replace(self.site.parts(resolver));
+        self.published
+            .send_replace(self.site.parts(&config, resolver));
         if let Some(workers) = workers {
             self.addresses.send_replace(Arc::clone(workers.addresses()));
             let old = std::mem::replace(&mut self.workers, workers);

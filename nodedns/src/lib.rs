@@ -26,7 +26,8 @@
 //! [`app`] builds all of it, [`config`] says from what, [`in_force`] does what it says
 //! when it is another, [`workers`] are the threads, [`metrics`] counts, and
 //! [`check`] tries a configuration out, [`query`] one name, of which [`explain`] keeps
-//! the record. [`trust`] follows the keys of the trust
+//! the record. [`seen`] knows who asks most and what fails, [`status`] shows it, and
+//! [`query_log`] tells of single questions. [`trust`] follows the keys of the trust
 //! anchors while all that goes on, and does what people say over the
 //! [`control_socket`].
 //!
@@ -45,12 +46,15 @@ mod cache_command;
 mod check;
 mod cli;
 mod health;
+mod import_unbound;
 mod negative_anchor;
 mod query;
+mod status_command;
 
 mod in_force;
 
 mod control_socket;
+mod status;
 mod trust;
 
 mod workers;
@@ -58,7 +62,9 @@ mod workers;
 mod serve;
 
 mod answer;
+mod query_log;
 mod resolve;
+mod seen;
 
 mod recurse;
 mod upstream;
@@ -72,9 +78,11 @@ mod cache;
 mod anchors;
 mod validate;
 
+mod client;
 mod instance;
 mod listen;
 mod metrics;
+mod sketch;
 mod sys;
 mod wire;
 
@@ -114,6 +122,13 @@ pub fn run(
     }
     if matches!(cli.command, Some(Command::Health)) {
         return health::run(&cli.folders.run_dir, &mut io::stdout().lock());
+    }
+    if let Some(Command::Status { output }) = &cli.command {
+        let out = &mut io::stdout().lock();
+        return status_command::run(&cli.folders.run_dir, output.form, out);
+    }
+    if let Some(Command::ImportUnbound { file }) = &cli.command {
+        return import_unbound::run(file, &mut io::stdout().lock());
     }
     if let Some(Command::Cache { what, output }) = &cli.command {
         let out = &mut io::stdout().lock();

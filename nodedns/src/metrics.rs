@@ -32,7 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) coalesced: Counter,
     /// Answers cut to fit, TC set.
     pub(crate) truncated: Counter,
-    unanswered: [Counter; 5],
+    unanswered: [Counter; 7],
+    limited: [Counter; 5],
     verdicts: [Counter; 4],
     signatures: Counter,
     hashes: Counter,
@@ -44,6 +45,12 @@ pub(crate) struct Metrics {
     pub(crate) tcp_connections: Gauge,
     /// TCP connections closed at once, for too many were open.
     pub(crate) tcp_refused: Counter,
+    /// Answers withheld: public names with addresses of one's own.
+    pub(crate) rebinding: Counter,
+    /// Lines of the query log that a second had no room for.
+    pub(crate) unlogged: Counter,
+    /// How long questions took that the cache did not know.
+    pub(crate) miss_seconds: Histogram,
     /// Tasks that ended in a panic.
     pub(crate) panics: Counter,
 }
@@ -61,6 +68,25 @@ pub(crate) enum Unanswered {
     ClientGone = 3,
     /// It came faster than it could be read.
     Lost = 4,
+    /// Its client asked more often than one may.
+    TooOften = 5,
+    /// Its answer came when nobody waited any more.
+    TooOld = 6,
+}
+
+/// What a client met.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Limit {
+    /// It is not among those who may ask.
+    Access = 0,
+    /// It asked more often than one may.
+    Rate = 1,
+    /// It had too many questions that wait.
+    Waiting = 2,
+    /// It had too many TCP connections.
+    Connections = 3,
+    /// It sent a message over TCP that is longer than a question can be.
+    Length = 4,
 }
 
 impl Metrics {
@@ -83,8 +109,12 @@ impl Metrics {
                 "send_failed",
                 "client_gone",
                 "lost",
+                "too_often",
+                "too_old",
             ]
             .map(|reason| counter!(UNANSWERED, "reason" => reason)),
+            limited: ["access", "rate", "waiting", "connections", "length"]
+                .map(|limit| counter!(LIMITED, "limit" => limit)),
             verdicts: VERDICTS.map(|verdict| counter!(VALIDATIONS, "verdict" => verdict)),
             signatures: counter!(SIGNATURES),
             hashes: counter!(HASHES),
@@ -92,6 +122,9 @@ impl Metrics {
             clock_off: gauge!(CLOCK_OFF),
             tcp_connections: gauge!(TCP_CONNECTIONS),
             tcp_refused: counter!(TCP_REFUSED),
+            rebinding: counter!(REBINDING),
+            unlogged: counter!(UNLOGGED),
+            miss_seconds: histogram!(MISS_SECONDS),
             panics: counter!(PANICS),
         }
     }
@@ -133,6 +166,11 @@ impl Metrics {
     /// A packet got no answer.
     pub(crate) fn unanswered(&self, reason: Unanswered) {
         self.all_unanswered(reason, 1);
+    }
+
+    /// A client met a limit.
+    pub(crate) fn limited(&self, limit: Limit) {
+        self.limited[limit as usize].increment(1);
     }
 
     /// So many packets got no answer.
@@ -356,6 +394,7 @@ fn describe() {
     );
     describe_counter!(TRUNCATED, "Answers cut to fit the client, TC set");
     describe_counter!(UNANSWERED, "Packets that got no answer, by reason");
+    describe_counter!(LIMITED, "Times that a client met a limit, by limit");
     describe_counter!(VALIDATIONS, "Responses judged, by what they are worth");
     describe_counter!(SIGNATURES, "Signatures verified");
     describe_counter!(HASHES, "Names hashed for NSEC3");
@@ -391,6 +430,18 @@ fn describe() {
     describe_gauge!(TCP_CONNECTIONS, "TCP connections of clients");
     describe_counter!(TCP_REFUSED, "TCP connections closed at once: too many");
     describe_counter!(PANICS, "Tasks that ended in a panic: a bug each");
+    describe_counter!(
+        REBINDING,
+        "Answers withheld: public names with addresses of one's own"
+    );
+    describe_counter!(
+        UNLOGGED,
+        "Lines of the query log that a second had no room for"
+    );
+    describe_histogram!(
+        MISS_SECONDS,
+        "Time until the answer to a question that the cache did not know"
+    );
     describe_gauge!(CACHE_ENTRIES, "Answers in the cache");
     describe_gauge!(CACHE_BYTES, "Bytes that the cache takes");
     describe_counter!(CACHE_EVICTIONS, "Answers that went before their time");
@@ -428,6 +479,7 @@ const LOOKUPS: &str = "nodedns_cache_lookups_total";
 const COALESCED: &str = "nodedns_coalesced_total";
 const TRUNCATED: &str = "nodedns_truncated_total";
 const UNANSWERED: &str = "nodedns_unanswered_total";
+const LIMITED: &str = "nodedns_limited_total";
 const VALIDATIONS: &str = "nodedns_validations_total";
 const SIGNATURES: &str = "nodedns_validation_signatures_total";
 const HASHES: &str = "nodedns_validation_hashes_total";
@@ -441,6 +493,9 @@ const NEGATIVE_ANCHORS: &str = "nodedns_negative_anchors";
 const TCP_CONNECTIONS: &str = "nodedns_tcp_connections";
 const TCP_REFUSED: &str = "nodedns_tcp_refused_total";
 const PANICS: &str = "nodedns_panics_total";
+const REBINDING: &str = "nodedns_rebinding_total";
+const UNLOGGED: &str = "nodedns_query_log_dropped_total";
+const MISS_SECONDS: &str = "nodedns_miss_seconds";
 const CACHE_ENTRIES: &str = "nodedns_cache_entries";
 const CACHE_BYTES: &str = "nodedns_cache_bytes";
 const CACHE_EVICTIONS: &str = "nodedns_cache_evictions_total";
@@ -465,3 +520,30 @@ const ANSWER_CODES: [Rcode; 8] = [
     Rcode::YXDOMAIN,
     Rcode::BADVERS,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The names of metrics in a text, each once.
+    fn names<'a>(text: &'a str, quote: &str) -> BTreeSet<&'a str> {
+        let is_name = |piece: &&str| {
+            let mut letters = piece.bytes();
+            piece.starts_with("nodedns_")
+                && letters.all(|byte| byte == b'_' || byte.is_ascii_lowercase())
+        };
+        text.split(quote).filter(is_name).collect()
+    }
+
+    #[test]
+    fn the_readme_has_every_metric_and_no_other() {
+        let code = include_str!("metrics.rs")
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap();
+        let readme = include_str!("../README.md");
+        let table = readme.split("\n## Metrics\n").nth(1).unwrap();
+        let table = table.split("\n## ").next().unwrap();
+        assert_eq!(names(code, "\""), names(table, "`"));
+    }
+}

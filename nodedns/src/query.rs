@@ -5,6 +5,7 @@ mod report;
 mod text;
 
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -16,11 +17,13 @@ use hickory_proto::serialize::binary::BinDecodable as _;
 
 use crate::answer::{Answers, Outcome};
 use crate::cli::Form;
+use crate::client::Arrival;
 use crate::config::Name;
 use crate::explain::Record;
 use crate::query::report::Report;
 use crate::resolve::Resolver;
 use crate::wire::patch::Transport;
+use crate::wire::question;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -51,10 +54,16 @@ pub(crate) async fn run(
     let packet = packet(question).map_err(Failure::failed)?;
     let record = Record::new();
     let mut answer = Vec::new();
-    // Over TCP nothing is cut.
-    match answers.answer(&mut answer, &packet, Transport::Tcp, Instant::now()) {
-        Outcome::Answer => {}
-        Outcome::Silence => return Err(Failure::failed(anyhow!("that is no question"))),
+    let query = question::Query::parse(&packet)
+        .map_err(|_| Failure::failed(anyhow!("that is no question")))?;
+    let arrival = Arrival {
+        from: Ipv4Addr::LOCALHOST.into(),
+        // Nothing is cut.
+        transport: Transport::Tcp,
+        at: Instant::now(),
+    };
+    match answers.answer_admitted(&mut answer, &packet, &query, arrival) {
+        Outcome::Answer | Outcome::Silence => {}
         Outcome::Miss(miss) => {
             let entry = resolver.resolve(&miss.key, Some(&record)).await;
             answers.finish(&mut answer, &miss, &entry, Instant::now());

@@ -13,12 +13,14 @@
 
 mod chase;
 mod judge;
+mod rebinding;
 pub(crate) mod route;
 mod sampled;
 mod source;
 mod succession;
 mod trust_point;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,6 +38,7 @@ use crate::explain::{Event, Record};
 use crate::metrics::Metrics;
 use crate::resolve::chase::Chain;
 use crate::resolve::judge::{Judge, SECOND_OPINION};
+use crate::resolve::rebinding::Filter;
 use crate::resolve::route::{Routes, Zone};
 use crate::resolve::source::{Reply, Source};
 use crate::upstream::failure::Failure;
@@ -51,6 +54,7 @@ pub(crate) struct Resolver {
     routes: Arc<Routes>,
     cache: Arc<Cache>,
     judge: Arc<Judge>,
+    filter: Filter,
     flights: Flights<Entry>,
     /// Set once another one has taken its place.
     is_retired: AtomicBool,
@@ -70,6 +74,7 @@ impl Resolver {
             routes,
             cache,
             judge: Arc::new(Judge::new(config, metrics.clone())),
+            filter: Filter::new(&config.rebinding),
             flights: Flights::default(),
             is_retired: AtomicBool::new(false),
             metrics,
@@ -114,6 +119,12 @@ impl Resolver {
         let mut errand = Errand::new(record);
         let found = self.chain(key, deadline, &mut errand).await;
         self.metrics.work(errand.budget.spent());
+        let found = found.and_then(|(judged, limits)| {
+            match self.filter.offence(key, judged.response(), &self.routes) {
+                None => Ok((judged, limits)),
+                Some(address) => Err(self.withheld(key, address)),
+            }
+        });
         let entry = match found {
             Ok((judged, limits)) => Entry::of(judged, limits, Instant::now().into_std()),
             Err(broken) => broken.entry(key),
@@ -128,6 +139,20 @@ impl Resolver {
         let entry = Arc::new(entry);
         self.keep(key, &entry, epoch);
         entry
+    }
+
+    /// The answer to `key` has an address that may not be there.
+    fn withheld(&self, key: &Key, address: IpAddr) -> Broken {
+        self.metrics.rebinding.increment(1);
+        let text = format!(
+            "{} is a name of the public with an address in a network of one's own, {address} (`rebinding.deny`)",
+            Text(key.name())
+        );
+        Broken {
+            error: ExtendedError::new(ErrorCode::Blocked, text),
+            lifetime: WITHHELD_LIFETIME,
+            is_bogus: false,
+        }
     }
 
     /// Keeps `entry`, unless other keys are trusted by now than when it was judged,
@@ -202,7 +227,8 @@ impl Resolver {
         }
         let epoch = self.judge.validator().epoch();
         let (part, onward) = self.ask(zone, key, deadline, errand).await?;
-        if onward.is_none() {
+        let offence = self.filter.offence(key, part.response(), &self.routes);
+        if onward.is_none() && offence.is_none() {
             let entry = Entry::of(part.clone(), zone.limits, Instant::now().into_std());
             self.keep(key, &Arc::new(entry), epoch);
         }
@@ -370,5 +396,7 @@ impl From<Failure> for Broken {
 const BUDGET: Duration = Duration::from_millis(4_500);
 /// The least that RFC 9520 §3.2 asks for: what is mended is seen at once.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
+/// What is withheld is so because somebody says so.
+const WITHHELD_LIFETIME: Duration = Duration::from_secs(30);
 /// Zones that are asked for one name. Longer chains are loops or mistakes.
 const MAX_LINKS: usize = 8;

@@ -2,16 +2,22 @@
 //!
 //! [`udp`], on threads of its own, and [`tcp`], on the worker's runtime, read
 //! queries and hand each to [`Service`]. A hit is answered in place; a miss becomes
-//! a task of [`Misses`] on the runtime, which outlives the client, and is bounded.
+//! a task of [`Misses`] on the runtime, which outlives the client, or waits in its client's
+//! [`lines`]; both are bounded.
 //!
 //! What answers and finds is [`Parts`], others once the configuration is another:
 //! a question ends with those with which it began.
 
+mod guests;
+mod lines;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -19,8 +25,10 @@ use tokio::task::JoinSet;
 use tracing::error;
 
 use crate::answer::{Answers, Miss, Outcome};
-use crate::metrics::Metrics;
+use crate::client::{Arrival, Client};
+use crate::metrics::{Limit, Metrics, Unanswered};
 use crate::resolve::Resolver;
+use crate::serve::lines::{Lines, Place};
 use crate::wire::patch::Transport;
 
 /// What answers, and what finds the answers to misses, as one configuration says.
@@ -62,23 +70,16 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(metrics: Metrics) -> Self {
         Self {
-            misses: Misses::new(metrics.clone()),
+            misses: Misses::new(),
             metrics,
         }
     }
 
     /// Makes `out` the answer to `packet`, if it can be made now. A panic, a bug
     /// of ours, costs this packet its answer and nothing else.
-    fn answer(
-        &self,
-        parts: &Parts,
-        out: &mut Vec<u8>,
-        packet: &[u8],
-        transport: Transport,
-        now: Instant,
-    ) -> Outcome {
+    fn answer(&self, parts: &Parts, out: &mut Vec<u8>, packet: &[u8], arrival: Arrival) -> Outcome {
         catch_unwind(AssertUnwindSafe(|| {
-            parts.answers.answer(out, packet, transport, now)
+            parts.answers.answer(out, packet, arrival)
         }))
         .unwrap_or_else(|_| {
             error!("answering a query panicked: please report this");
@@ -90,72 +91,127 @@ impl Service {
     /// Has the answer to `miss` found, and `reply` called with it. Gives the
     /// answer back at once when too many wait already.
     fn find(
-        &self,
+        self: &Arc<Self>,
         parts: &Arc<Parts>,
         miss: Box<Miss>,
         reply: impl FnOnce(&Metrics, &[u8]) + Send + 'static,
     ) -> Result<(), Vec<u8>> {
-        let mut tasks = self.misses.lock();
-        self.misses.reap(&mut tasks);
-        if tasks.len() >= MAX_MISSES {
-            let mut out = Vec::new();
-            parts.answers.too_busy(&mut out, &miss);
-            return Err(out);
+        let from = miss.arrival.from;
+        let client = Client::of(from);
+        let reply = Box::new(reply);
+        let parts = Arc::clone(parts);
+        let share = parts.answers.share(from);
+        let question = Question { parts, miss, reply };
+        let mut misses = self.misses.lock();
+        match misses.lines.enter(client, question, share) {
+            Place::Ask(question) => {
+                misses.reap();
+                let service = Arc::clone(self);
+                misses.tasks.spawn(service.ask_for(client, question));
+                Ok(())
+            }
+            Place::Waits => Ok(()),
+            Place::None(Question { parts, miss, .. }) => {
+                self.metrics.limited(Limit::Waiting);
+                let mut out = Vec::new();
+                parts.answers.too_busy(&mut out, &miss);
+                Err(out)
+            }
         }
-        let (parts, metrics) = (Arc::clone(parts), self.metrics.clone());
-        tasks.spawn(async move {
-            let entry = parts.resolver.resolve(&miss.key, None).await;
-            let mut out = Vec::new();
-            parts
-                .answers
-                .finish(&mut out, &miss, &entry, Instant::now());
-            reply(&metrics, &out);
-        });
-        Ok(())
+    }
+
+    /// Finds the answer to a question, then to those of the same client that wait.
+    async fn ask_for(self: Arc<Self>, client: Client, question: Question) {
+        let mut next = Some(question);
+        while let Some(question) = next {
+            if caught(self.ask(question)).await.is_err() {
+                error!("finding an answer panicked: please report this");
+                self.metrics.panics.increment(1);
+            }
+            next = self.misses.lock().lines.done(client);
+        }
+    }
+
+    async fn ask(&self, question: Question) {
+        let Question { parts, miss, reply } = question;
+        let is_too_old = |now| {
+            let is_too_old = miss.arrival.is_too_old(now);
+            if is_too_old {
+                self.metrics.unanswered(Unanswered::TooOld);
+            }
+            is_too_old
+        };
+        if is_too_old(Instant::now()) {
+            return;
+        }
+        let entry = parts.resolver.resolve(&miss.key, None).await;
+        let now = Instant::now();
+        // Who has a connection is who he says, and waits as long as he likes.
+        if miss.arrival.transport == Transport::Udp && is_too_old(now) {
+            return;
+        }
+        let mut out = Vec::new();
+        parts.answers.finish(&mut out, &miss, &entry, now);
+        reply(&self.metrics, &out);
     }
 
     /// Waits until every miss has its answer. Nobody may add any more.
     pub(crate) async fn finish(&self) {
-        let mut tasks = std::mem::take(&mut *self.misses.lock());
-        while let Some(ended) = tasks.join_next().await {
-            self.misses.note(ended);
-        }
+        let mut tasks = std::mem::take(&mut self.misses.lock().tasks);
+        while tasks.join_next().await.is_some() {}
     }
 }
+
+/// A question and what is done with its answer.
+struct Question {
+    parts: Arc<Parts>,
+    miss: Box<Miss>,
+    reply: Box<Reply>,
+}
+
+type Reply = dyn FnOnce(&Metrics, &[u8]) + Send;
 
 /// The tasks that find answers: they belong to the worker, not to a connection,
 /// for the answer is wanted even when its first client has gone.
-struct Misses {
-    tasks: Mutex<JoinSet<()>>,
-    metrics: Metrics,
+struct Misses(Mutex<Open>);
+
+struct Open {
+    tasks: JoinSet<()>,
+    lines: Lines<Question>,
 }
 
 impl Misses {
-    fn new(metrics: Metrics) -> Self {
-        Self {
-            tasks: Mutex::default(),
-            metrics,
-        }
+    fn new() -> Self {
+        Self(Mutex::new(Open {
+            tasks: JoinSet::new(),
+            lines: Lines::new(MAX_MISSES),
+        }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reap(&self, tasks: &mut JoinSet<()>) {
-        while let Some(ended) = tasks.try_join_next() {
-            self.note(ended);
-        }
-    }
-
-    fn note(&self, ended: Result<(), tokio::task::JoinError>) {
-        if let Err(panic) = ended {
-            error!(%panic, "finding an answer panicked: please report this");
-            self.metrics.panics.increment(1);
-        }
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Open {
+    fn reap(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+    }
+}
+
+/// What `future` gives, or that it panicked: a bug of ours, which is not to cost those who
+/// wait in the same line anything.
+async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)))
+            .map_or(Poll::Ready(Err(Panicked)), |polled| polled.map(Ok))
+    })
+    .await
+}
+
+struct Panicked;
+
 /// Questions of one worker that wait, those that wait for the same answer
-/// included: some 2 KiB each.
+/// included: some 2 KiB each, half a KiB of those whose turn has not come.
 const MAX_MISSES: usize = 16_384;

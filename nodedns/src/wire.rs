@@ -8,7 +8,7 @@
 //! +--------+----------+--------+-----------+------------+
 //! ```
 //!
-//! [`question`] reads what a client sent, [`edns`] its options; [`record`] walks
+//! [`question`] reads what a client sent, [`edns`] its options, [`cookie`] what proves where it is; [`record`] walks
 //! what a server sent, [`response`] is the whole of it, [`rrset`] its records by
 //! owner and type with their signatures, [`canonical`] and [`order`] the form and
 //! the order in which things are signed, [`select`] leaves records out; [`patch`]
@@ -16,6 +16,7 @@
 //! none panics, none allocates more than the message is long.
 
 pub(crate) mod canonical;
+pub(crate) mod cookie;
 pub(crate) mod edns;
 pub(crate) mod name;
 pub(crate) mod order;
@@ -23,6 +24,7 @@ pub(crate) mod patch;
 pub(crate) mod question;
 pub(crate) mod record;
 pub(crate) mod response;
+pub(crate) mod rotate;
 pub(crate) mod rrset;
 pub(crate) mod select;
 pub(crate) mod truncate;
@@ -62,6 +64,7 @@ pub(crate) mod rtype {
     pub(crate) const NS: u16 = 2;
     pub(crate) const CNAME: u16 = 5;
     pub(crate) const SOA: u16 = 6;
+    pub(crate) const PTR: u16 = 12;
     pub(crate) const HINFO: u16 = 13;
     pub(crate) const TXT: u16 = 16;
     pub(crate) const AAAA: u16 = 28;
@@ -72,6 +75,8 @@ pub(crate) mod rtype {
     pub(crate) const NSEC: u16 = 47;
     pub(crate) const DNSKEY: u16 = 48;
     pub(crate) const NSEC3: u16 = 50;
+    pub(crate) const SVCB: u16 = 64;
+    pub(crate) const HTTPS: u16 = 65;
     /// Types from here to 255 ask for something other than records (RFC 6895 §3.1).
     pub(crate) const FIRST_META: u16 = 128;
     pub(crate) const ANY: u16 = 255;

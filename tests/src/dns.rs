@@ -8,7 +8,7 @@ use hickory_proto::op::{Edns, Message, Query, ResponseCode};
 use hickory_proto::rr::Name;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, UdpSocket};
 use tokio::time::timeout;
 
 pub use hickory_proto::rr::RecordType;
@@ -18,6 +18,7 @@ pub use hickory_proto::rr::RecordType;
 pub struct Question {
     message: Message,
     tcp: bool,
+    from: Option<IpAddr>,
 }
 
 impl Question {
@@ -39,6 +40,7 @@ impl Question {
         Self {
             message,
             tcp: false,
+            from: None,
         }
     }
 
@@ -46,6 +48,13 @@ impl Question {
     #[must_use]
     pub fn tcp(mut self) -> Self {
         self.tcp = true;
+        self
+    }
+
+    /// Asks from this address of the machine, as a client of its own.
+    #[must_use]
+    pub const fn from(mut self, address: IpAddr) -> Self {
+        self.from = Some(address);
         self
     }
 
@@ -91,11 +100,7 @@ impl Question {
     }
 
     async fn over_udp(&self, server: SocketAddr) -> io::Result<Reply> {
-        let any: IpAddr = match server {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
+        let socket = UdpSocket::bind(self.source(server)).await?;
         socket.connect(server).await?;
         socket.send(&self.wire()).await?;
         let mut buffer = vec![0; usize::from(u16::MAX)];
@@ -109,7 +114,14 @@ impl Question {
     }
 
     async fn over_tcp(&self, server: SocketAddr) -> io::Result<Reply> {
-        let mut stream = TcpStream::connect(server).await?;
+        let socket = match server {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if self.from.is_some() {
+            socket.bind(self.source(server))?;
+        }
+        let mut stream = socket.connect(server).await?;
         let wire = self.wire();
         let length = u16::try_from(wire.len()).expect("one question is short");
         stream
@@ -119,6 +131,14 @@ impl Question {
         stream.read_exact(&mut buffer).await?;
         self.reply(&buffer)
             .ok_or_else(|| io::Error::other(format!("{server} sent no reply to this question")))
+    }
+
+    fn source(&self, server: SocketAddr) -> SocketAddr {
+        let any: IpAddr = match server {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        (self.from.unwrap_or(any), 0).into()
     }
 
     /// The message as it goes over UDP.

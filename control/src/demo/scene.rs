@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use nodedns::config::file::{Cache, File, Recursion, Size, TrustAnchors, Zone};
-use nodedns::config::{Forward, Mode, Name, Protocol};
+use nodedns::config::file::{Cache, File, Size, TrustAnchors, Zone};
+use nodedns::config::{Forward, Name, Protocol};
 use tempfile::TempDir;
 
 use super::assets::Assets;
@@ -305,24 +305,19 @@ fn nodedns_yml(
     let file = File {
         listen: vec![listen],
         admin,
-        workers: 1,
-        zones: vec![
-            zone(CLUSTER_ZONE, Protocol::Tcp, cluster_dns, Some(false))?,
-            zone(".", Protocol::Udp, signed_zone, None)?,
-        ],
-        ca_file: None,
-        recursion: Recursion::default(),
         cache: Cache {
             size: Size(8 << 20),
             ..Cache::default()
         },
-        validation: Mode::Enforce,
         trust_anchors: TrustAnchors {
             files: vec![trust_anchor.to_owned()],
             ..TrustAnchors::default()
         },
         nsec3_max_iterations: 0,
-        sha1_signatures: false,
+        ..File::with_zones(vec![
+            zone(CLUSTER_ZONE, Protocol::Tcp, cluster_dns, Some(false))?,
+            zone(".", Protocol::Udp, signed_zone, None)?,
+        ])
     };
     Ok(serde_json::to_string_pretty(&file)?)
 }

@@ -12,6 +12,26 @@ pub struct Subnet {
 }
 
 impl Subnet {
+    /// The addresses that begin with the first `bits` bits of `address`; `None` when it has
+    /// fewer.
+    #[must_use]
+    pub fn new(address: IpAddr, bits: u8) -> Option<Self> {
+        let (_, most) = in_bits(address);
+        (bits <= most).then_some(Self { address, bits })
+    }
+
+    /// One of them.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many bits they have in common.
+    #[must_use]
+    pub const fn bits(&self) -> u8 {
+        self.bits
+    }
+
     /// Whether `address` is one of them. An IPv4 address is also found in the form
     /// that it has in IPv6 (RFC 4291 §2.5.5.2).
     #[must_use]
@@ -50,10 +70,7 @@ impl FromStr for Subnet {
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let (_, most) = in_bits(address);
         let bits = bits.map_or(Ok(most), str::parse).map_err(|_| wrong())?;
-        if bits > most {
-            return Err(wrong());
-        }
-        Ok(Self { address, bits })
+        Self::new(address, bits).ok_or_else(wrong)
     }
 }
 
@@ -80,6 +97,22 @@ pub(super) fn not_of_the_world() -> Vec<Subnet> {
         bits: 128,
     });
     v4.into_iter().chain(own).chain(v6).collect()
+}
+
+/// Where clients are that are nobody else's: private, shared, local addresses (RFC 1918,
+/// 6598, 3927, 4193, 4291).
+pub(super) fn private() -> Vec<Subnet> {
+    let mut subnets = not_of_the_world();
+    subnets.retain(|subnet| !subnet.address.is_unspecified() && !is_for_many(subnet.address));
+    subnets
+}
+
+/// Multicast and reserved addresses, from which nobody asks.
+const fn is_for_many(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.octets()[0] >= 224,
+        IpAddr::V6(address) => address.is_multicast(),
+    }
 }
 
 const V4: [([u8; 4], u8); 8] = [
@@ -121,6 +154,37 @@ mod tests {
         for text in ["", "10/8", "10.0.0.0/33", "::/129", "10.0.0.0/", "a/8"] {
             let error = text.parse::<Subnet>().unwrap_err().to_string();
             assert!(error.contains("is not a subnet"), "{error}");
+        }
+    }
+
+    #[test]
+    fn private_clients_are_those_behind_a_firewall() {
+        let is_private = |address: &str| {
+            let address: IpAddr = address.parse().unwrap();
+            private().iter().any(|one| one.contains(address))
+        };
+        for address in [
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.20.10",
+            "172.16.0.1",
+            "192.168.1.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+        ] {
+            assert!(is_private(address), "{address}");
+        }
+        for address in [
+            "0.0.0.0",
+            "192.0.2.1",
+            "224.0.0.1",
+            "::",
+            "2001:db8::1",
+            "ff02::1",
+        ] {
+            assert!(!is_private(address), "{address}");
         }
     }
 

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::anchors::stored::NegativeForm;
+use crate::status::Status;
 
 /// What a person wants done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub(crate) enum Request {
     CacheDump { name: String },
     /// Say whether this process is ready.
     Health {},
+    /// Say what it does, and for whom.
+    Status {},
 }
 
 /// What came of it.
@@ -45,6 +48,8 @@ pub(crate) enum Reply {
     CacheDump(CacheDump),
     /// How this process is.
     Health(Health),
+    /// What it does, and for whom.
+    Status(Box<Status>),
 }
 
 /// How a process is: ready when all are empty.
@@ -163,6 +168,7 @@ mod tests {
                 name: ".".to_owned(),
             },
             Request::Health {},
+            Request::Status {},
         ] {
             let line = serde_json::to_vec(&request).unwrap();
             assert_eq!(read_request(&line), Ok(request));

@@ -26,6 +26,7 @@ use crate::control_socket::protocol::{
 };
 use crate::control_socket::{cache, health, path};
 use crate::instance::Instance;
+use crate::status::Gather;
 use crate::trust::{Order, Orders};
 use crate::wire::name::Name;
 
@@ -62,6 +63,7 @@ pub(crate) struct Commanded {
     pub(crate) cache: Arc<Cache>,
     pub(crate) readiness: Readiness,
     pub(crate) instance: Instance,
+    pub(crate) gather: Gather,
     /// Where this process listens.
     pub(crate) addresses: watch::Receiver<Arc<[SocketAddr]>>,
 }
@@ -150,6 +152,10 @@ async fn carry_out(request: Request, commanded: &Commanded) -> Result<Reply, Str
             } = commanded;
             let addresses = Arc::clone(&addresses.borrow());
             return Ok(health::health(readiness, instance, &addresses).await);
+        }
+        Request::Status {} => {
+            let status = commanded.gather.status(true);
+            return Ok(Reply::Status(Box::new(status)));
         }
         Request::CacheStats {} => return Ok(cache::stats(&commanded.cache)),
         Request::CacheFlush { name } => {

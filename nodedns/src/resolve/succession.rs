@@ -13,6 +13,7 @@ use crate::coalesce::Flights;
 use crate::config::Config;
 use crate::resolve::Resolver;
 use crate::resolve::judge::Judge;
+use crate::resolve::rebinding::Filter;
 use crate::resolve::route::Routes;
 use crate::upstream::pool::Network;
 use crate::upstream::tls::Authorities;
@@ -32,6 +33,7 @@ impl Resolver {
             routes: Arc::new(self.routes.succeeded(config, &network)),
             cache: Arc::clone(&self.cache),
             judge,
+            filter: Filter::new(&config.rebinding),
             flights: Flights::default(),
             is_retired: AtomicBool::new(false),
             metrics: self.metrics.clone(),
@@ -52,10 +54,12 @@ impl Resolver {
             .validator()
             .forget_within(&self.routes.changed(&before.routes));
         let judges_otherwise = !Arc::ptr_eq(&self.judge, &before.judge);
+        let filters_otherwise = self.filter != before.filter;
         let is_wrong = |name: &[u8]| {
             let zone = self.routes.zone_of(name);
             self.routes.differ_for(name, &before.routes)
                 || judges_otherwise && zone.is_some_and(|zone| zone.validate)
+                || filters_otherwise && zone.is_none_or(|zone| zone.name.is_root())
         };
         self.cache
             .forget(|entry| self.is_kept_too_long(entry, now) || entry.touches(is_wrong))

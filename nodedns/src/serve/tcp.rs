@@ -7,6 +7,7 @@
 //! ```
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
-use crate::answer::Outcome;
-use crate::metrics::Unanswered;
+use crate::answer::{Answers, IDLE, Outcome};
+use crate::client::{Arrival, Client};
+use crate::metrics::{Limit, Unanswered};
+use crate::serve::guests::{Guests, Seat};
 use crate::serve::{Latest, Service};
 use crate::wire::patch::Transport;
 use crate::wire::u16_at;
@@ -32,17 +35,22 @@ use crate::wire::u16_at;
 pub(crate) async fn serve(
     listener: std::net::TcpListener,
     service: Arc<Service>,
-    latest: Latest,
+    mut latest: Latest,
     mut drain: Drain,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let guests = Guests::default();
+    let welcome = |stream, client, latest: &mut Latest| {
+        Connection::of(stream, client, &guests, &service, latest)
+    };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
-                    let connection = Connection::new(stream, Arc::clone(&service), latest.clone());
-                    connections.spawn(connection.run(drain.clone()));
+                Ok((stream, client)) if connections.len() < MAX_CONNECTIONS => {
+                    if let Some(connection) = welcome(stream, client, &mut latest) {
+                        connections.spawn(connection.run(drain.clone()));
+                    }
                 }
                 Ok(_) => service.metrics.tcp_refused.increment(1),
                 Err(error) => {
@@ -56,10 +64,11 @@ pub(crate) async fn serve(
     }
     // Those who have connected are served, too.
     while connections.len() < MAX_CONNECTIONS
-        && let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await
+        && let Ok(Ok((stream, client))) = timeout(Duration::ZERO, listener.accept()).await
     {
-        let connection = Connection::new(stream, Arc::clone(&service), latest.clone());
-        connections.spawn(connection.run(drain.clone()));
+        if let Some(connection) = welcome(stream, client, &mut latest) {
+            connections.spawn(connection.run(drain.clone()));
+        }
     }
     drop(listener);
     while let Some(ended) = connections.join_next().await {
@@ -78,6 +87,8 @@ fn note(service: &Service, ended: Result<(), tokio::task::JoinError>) {
 /// One client's connection.
 struct Connection {
     stream: TcpStream,
+    client: IpAddr,
+    seat: Seat,
     service: Arc<Service>,
     latest: Latest,
     /// Bytes that have no whole query yet.
@@ -88,22 +99,54 @@ struct Connection {
     out: Vec<u8>,
     /// Misses without an answer.
     waiting: usize,
+    /// The client has asked so often that it is not read before then.
+    held_until: Option<Instant>,
+    /// What came is nothing that can be answered.
+    is_broken: bool,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, service: Arc<Service>, latest: Latest) -> Self {
+    /// One for a client that may have one more.
+    fn of(
+        stream: TcpStream,
+        client: SocketAddr,
+        guests: &Guests,
+        service: &Arc<Service>,
+        latest: &mut Latest,
+    ) -> Option<Self> {
+        let client = client.ip();
+        let most = latest.get().answers.connections(client)?;
+        let seat = guests.seat(Client::of(client), most);
+        if seat.is_none() {
+            service.metrics.limited(Limit::Connections);
+        }
+        let (service, latest) = (Arc::clone(service), latest.clone());
+        Some(Self::new(stream, client, seat?, service, latest))
+    }
+
+    fn new(
+        stream: TcpStream,
+        client: IpAddr,
+        seat: Seat,
+        service: Arc<Service>,
+        latest: Latest,
+    ) -> Self {
         service.metrics.tcp_connections.increment(1);
         // An answer that waits for the acknowledgement of the one before is 40 ms late.
         // Where it fails the connection is gone.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
+            client,
+            seat,
             service,
             latest,
             received: Vec::new(),
             outgoing: Vec::new(),
             out: Vec::new(),
             waiting: 0,
+            held_until: None,
+            is_broken: false,
         }
     }
 
@@ -124,12 +167,13 @@ impl Connection {
                 last_active = Instant::now();
             }
             self.release();
-            if has_ended && self.waiting == 0 {
+            if self.is_broken || has_ended && self.waiting == 0 && self.held_until.is_none() {
                 return;
             }
-            let reads = !has_ended && self.waiting < MAX_WAITING;
+            let held_until = self.held_until;
+            let reads = !has_ended && self.waiting < MAX_WAITING && held_until.is_none();
             let enough = match end {
-                None => last_active + IDLE,
+                None => last_active + self.patience(),
                 Some(end) => end.min(last_active + DRAIN_PATIENCE),
             };
             tokio::select! {
@@ -142,6 +186,9 @@ impl Connection {
                     Ok(0) => has_ended = true,
                     Err(_) => return,
                 },
+                () = sleep_until(held_until.unwrap_or(enough)), if held_until.is_some() => {
+                    self.held_until = None;
+                }
                 () = sleep_until(enough), if self.waiting == 0 => break,
                 () = drain.started(), if end.is_none() => {
                     last_active = Instant::now();
@@ -150,6 +197,16 @@ impl Connection {
             }
         }
         self.part().await;
+    }
+
+    /// How long no query need be completed or answered. Bytes alone do not count: they may
+    /// come one by one for ever.
+    fn patience(&self) -> Duration {
+        if self.seat.all() < MAX_CONNECTIONS / 4 * 3 {
+            IDLE
+        } else {
+            CROWDED_IDLE
+        }
     }
 
     /// Keeps no memory for what is not there: most connections are idle.
@@ -182,19 +239,32 @@ impl Connection {
     /// place and answers have room. True when there is something to write, after
     /// which there may be more to take.
     fn take_queries(&mut self, replies: &mpsc::Sender<Vec<u8>>) -> bool {
-        let now = std::time::Instant::now();
+        let arrival = Arrival {
+            from: self.client,
+            transport: Transport::Tcp,
+            at: std::time::Instant::now(),
+        };
         let parts = Arc::clone(self.latest.get());
         let mut at = 0;
         while self.waiting < MAX_WAITING
             && self.outgoing.len() < MAX_OUTGOING
+            && self.held_until.is_none()
             && let Some(length) = u16_at(&self.received, at)
-            && let Some(packet) = self.received.get(at + 2..at + 2 + usize::from(length))
         {
+            if length > MAX_QUERY {
+                self.service.metrics.limited(Limit::Length);
+                self.is_broken = true;
+                break;
+            }
+            let Some(packet) = self.received.get(at + 2..at + 2 + usize::from(length)) else {
+                break;
+            };
+            if !parts.answers.may_ask(&arrival) {
+                self.held_until = Some(Instant::now() + Answers::RATE_PAUSE);
+                break;
+            }
             at += 2 + packet.len();
-            match self
-                .service
-                .answer(&parts, &mut self.out, packet, Transport::Tcp, now)
-            {
+            match self.service.answer(&parts, &mut self.out, packet, arrival) {
                 Outcome::Answer => queue(&mut self.outgoing, &self.out),
                 Outcome::Silence => {}
                 Outcome::Miss(miss) => {
@@ -262,14 +332,16 @@ fn queue(outgoing: &mut Vec<u8>, answer: &[u8]) {
 const READ: usize = 16 << 10;
 /// Connections on one address of one worker.
 const MAX_CONNECTIONS: usize = 4_096;
+/// Bytes of the longest query: the longest name, and more options than there are.
+const MAX_QUERY: u16 = 4_096;
 /// Misses of one connection that wait at once; then reading waits.
 const MAX_WAITING: usize = 64;
 /// Bytes of answers that wait to be written, the last answer aside. A client may
 /// ask for the largest answer a thousand times in one packet.
 const MAX_OUTGOING: usize = 64 << 10;
-/// A connection on which no query is completed or answered (RFC 7766 §6.2.3: "a
-/// few seconds"). Bytes alone do not count: they may come one by one for ever.
-const IDLE: Duration = Duration::from_secs(10);
+/// In place of [`IDLE`] where three of four places are taken (RFC 7766 §6.2.3 has a server that runs
+/// short close early).
+const CROWDED_IDLE: Duration = Duration::from_secs(1);
 /// A connection on which nothing is asked for so long once the drain has started: the
 /// first query on a new one may be on its way.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(250);

@@ -18,6 +18,7 @@ use daemon::readiness::Heartbeat;
 use daemon::shutdown::Drain;
 
 use crate::answer::Outcome;
+use crate::client::Arrival;
 use crate::metrics::{Metrics, Unanswered};
 use crate::serve::{Latest, Parts, Service};
 use crate::sys;
@@ -108,13 +109,18 @@ impl Port {
     fn serve(&mut self, place: usize, parts: &Arc<Parts>, now: Instant) {
         let origin = *self.batch.origin(place);
         // A datagram from port 0 cannot be answered, and is no client's.
-        if origin.client().is_none_or(|client| client.port() == 0) {
+        let Some(client) = origin.client().filter(|client| client.port() != 0) else {
             self.service.metrics.unanswered(Unanswered::NotAQuery);
             return;
-        }
+        };
+        let arrival = Arrival {
+            from: client.ip(),
+            transport: Transport::Udp,
+            at: now,
+        };
         let (packet, out) = self.batch.at(place);
         let service = &self.service;
-        match service.answer(parts, out, packet, Transport::Udp, now) {
+        match service.answer(parts, out, packet, arrival) {
             Outcome::Answer => self.batch.ready(place),
             Outcome::Silence => {}
             Outcome::Miss(miss) => {

@@ -5,6 +5,7 @@
 //! 0 | type 41 | UDP size | ext. rcode, version, DO | length | code length data …
 //! ```
 
+use crate::wire::cookie::{BothCookies, Cookie};
 use crate::wire::{Rcode, name, rtype, u16_at, u32_at};
 
 /// What nodedns says it can receive over UDP, and the most it sends: no path
@@ -24,6 +25,19 @@ pub(crate) struct ClientEdns {
     pub(crate) version: u8,
     /// The DO bit: send DNSSEC records, too.
     pub(crate) dnssec_ok: bool,
+    /// What it showed to prove where it is (RFC 7873).
+    pub(crate) cookie: Option<Cookie>,
+    /// Whether it wants to know how long it may be silent on a connection (RFC 7828).
+    pub(crate) keepalive: bool,
+}
+
+/// What the OPT of an answer says beside the error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Options {
+    /// The client's cookie and ours.
+    pub(crate) cookies: Option<BothCookies>,
+    /// How long the client may be silent on this connection, in tenths of a second.
+    pub(crate) keepalive: Option<u16>,
 }
 
 /// The additional section breaks the rules.
@@ -33,7 +47,8 @@ pub(crate) struct Malformed;
 /// Looks for OPT among the `count` additional records that begin at `at`.
 ///
 /// # Errors
-/// A record is cut short, or there are two OPTs, or its name is not the root.
+/// A record is cut short, or there are two OPTs, or its name is not the root, or an option is
+/// malformed, or there are more than anybody needs.
 pub(crate) fn of_client(
     packet: &[u8],
     at: usize,
@@ -52,14 +67,17 @@ pub(crate) fn of_client(
         let data = fixed + 10;
         let options = packet.get(data..data + length).ok_or(Malformed)?;
         if kind == rtype::OPT {
-            if found.is_some() || owner != 1 || !options_are_whole(options) {
+            if found.is_some() || owner != 1 {
                 return Err(Malformed);
             }
+            let (cookie, keepalive) = read_options(options)?;
             let bits = u32_at(packet, fixed + 4).ok_or(Malformed)?;
             found = Some(ClientEdns {
                 udp_size: u16_at(packet, fixed + 2).ok_or(Malformed)?,
                 version: (bits >> 16) as u8,
                 dnssec_ok: bits & DO != 0,
+                cookie,
+                keepalive,
             });
         }
         at = data + length;
@@ -67,16 +85,35 @@ pub(crate) fn of_client(
     Ok(found)
 }
 
-/// Whether each option has the length that it says.
-fn options_are_whole(options: &[u8]) -> bool {
+/// The cookie among the options, and whether there is a keepalive. The first cookie counts
+/// (RFC 7873 §5.2).
+fn read_options(options: &[u8]) -> Result<(Option<Cookie>, bool), Malformed> {
+    let (mut cookie, mut keepalive) = (None, false);
     let mut at = 0;
-    while at < options.len() {
-        let Some(length) = u16_at(options, at + 2) else {
-            return false;
-        };
-        at += 4 + usize::from(length);
+    for _ in 0..MAX_OPTIONS {
+        if at == options.len() {
+            return Ok((cookie, keepalive));
+        }
+        let code = u16_at(options, at).ok_or(Malformed)?;
+        let length = u16_at(options, at + 2).ok_or(Malformed)?;
+        let data = at + 4;
+        at = data + usize::from(length);
+        let data = options.get(data..at).ok_or(Malformed)?;
+        match code {
+            COOKIE_OPTION if cookie.is_none() => {
+                cookie = Some(Cookie::read(data).ok_or(Malformed)?);
+            }
+            // A client has no time to tell (RFC 7828 §3.2.1).
+            KEEPALIVE_OPTION if !data.is_empty() => return Err(Malformed),
+            KEEPALIVE_OPTION => keepalive = true,
+            _ => {}
+        }
     }
-    at == options.len()
+    if at == options.len() {
+        Ok((cookie, keepalive))
+    } else {
+        Err(Malformed)
+    }
 }
 
 /// Why a name failed, for people (RFC 8914).
@@ -113,6 +150,10 @@ pub(crate) enum ErrorCode {
     NsecMissing = 12,
     /// The server is starting or busy.
     NotReady = 14,
+    /// The answer is withheld, as the operator says.
+    Blocked = 15,
+    /// The client may not ask here.
+    Prohibited = 18,
     /// The question is not for this server, which does not recurse.
     NotAuthoritative = 20,
     /// What is asked is not supported.
@@ -136,15 +177,35 @@ impl ExtendedError {
     }
 
     /// The bytes that it adds to OPT.
-    pub(crate) const fn wire_len(&self) -> usize {
+    const fn wire_len(&self) -> usize {
         6 + self.text.len()
     }
+}
+
+impl Options {
+    /// The bytes that they and the error add to OPT.
+    fn wire_len(&self, error: Option<&ExtendedError>) -> usize {
+        self.cookies.map_or(0, |cookies| 4 + cookies.len())
+            + self.keepalive.map_or(0, |_| 6)
+            + error.map_or(0, ExtendedError::wire_len)
+    }
+}
+
+/// The bytes of the OPT of an answer.
+pub(crate) fn opt_len(options: &Options, error: Option<&ExtendedError>) -> usize {
+    OPT_LEN + options.wire_len(error)
 }
 
 /// The OPT of a query of ours: our UDP size, and whether DNSSEC records are
 /// wanted.
 pub(crate) fn put_query_opt(message: &mut Vec<u8>, dnssec_ok: bool) {
-    put_opt(message, Rcode::NOERROR, dnssec_ok, None);
+    put_opt(
+        message,
+        Rcode::NOERROR,
+        dnssec_ok,
+        &Options::default(),
+        None,
+    );
 }
 
 /// The OPT of an answer. DO is given back as the client sent it (RFC 3225 §3).
@@ -152,6 +213,7 @@ pub(crate) fn put_opt(
     message: &mut Vec<u8>,
     rcode: Rcode,
     dnssec_ok: bool,
+    options: &Options,
     error: Option<&ExtendedError>,
 ) {
     let extended = u32::from(rcode.0 >> 4) << 24;
@@ -160,18 +222,34 @@ pub(crate) fn put_opt(
     message.extend_from_slice(&rtype::OPT.to_be_bytes());
     message.extend_from_slice(&UDP_SIZE.to_be_bytes());
     message.extend_from_slice(&bits.to_be_bytes());
-    let options = error.map_or(0, ExtendedError::wire_len) as u16;
-    message.extend_from_slice(&options.to_be_bytes());
+    message.extend_from_slice(&(options.wire_len(error) as u16).to_be_bytes());
+    if let Some(cookies) = options.cookies {
+        put_option(message, COOKIE_OPTION, &[&cookies]);
+    }
+    if let Some(keepalive) = options.keepalive {
+        put_option(message, KEEPALIVE_OPTION, &[&keepalive.to_be_bytes()]);
+    }
     if let Some(error) = error {
-        message.extend_from_slice(&EDE_OPTION.to_be_bytes());
-        message.extend_from_slice(&(2 + error.text.len() as u16).to_be_bytes());
-        message.extend_from_slice(&(error.code as u16).to_be_bytes());
-        message.extend_from_slice(error.text.as_bytes());
+        let code = (error.code as u16).to_be_bytes();
+        put_option(message, EDE_OPTION, &[&code, error.text.as_bytes()]);
+    }
+}
+
+fn put_option(message: &mut Vec<u8>, code: u16, data: &[&[u8]]) {
+    let length: usize = data.iter().map(|part| part.len()).sum();
+    message.extend_from_slice(&code.to_be_bytes());
+    message.extend_from_slice(&(length as u16).to_be_bytes());
+    for part in data {
+        message.extend_from_slice(part);
     }
 }
 
 const DO: u32 = 0x8000;
+const COOKIE_OPTION: u16 = 10;
+const KEEPALIVE_OPTION: u16 = 11;
 const EDE_OPTION: u16 = 15;
+/// In one message: more than there are kinds.
+const MAX_OPTIONS: usize = 32;
 /// A sentence; with it an error answer to the longest name is far below 512 bytes.
 const MAX_TEXT: usize = 160;
 
@@ -195,7 +273,9 @@ mod tests {
             ClientEdns {
                 udp_size: 4096,
                 version: 0,
-                dnssec_ok: true
+                dnssec_ok: true,
+                cookie: None,
+                keepalive: false,
             }
         );
     }
@@ -204,18 +284,50 @@ mod tests {
     fn two_opts_or_a_broken_option_are_malformed() {
         let two = [opt(&[]), opt(&[])].concat();
         assert_eq!(of_client(&two, 0, 2), Err(Malformed));
-        assert_eq!(of_client(&opt(&[0, 10, 0, 8, 1]), 0, 1), Err(Malformed));
-        assert!(of_client(&opt(&[0, 10, 0, 1, 1]), 0, 1).is_ok());
+        assert_eq!(of_client(&opt(&[0, 12, 0, 8, 1]), 0, 1), Err(Malformed));
+        assert!(of_client(&opt(&[0, 12, 0, 1, 1]), 0, 1).is_ok());
+    }
+
+    #[test]
+    fn the_first_cookie_and_an_empty_keepalive_are_read() {
+        let cookie = |byte: u8| [&[0, 10, 0, 8][..], &[byte; 8]].concat();
+        let both = [cookie(1), cookie(2), vec![0, 11, 0, 0]].concat();
+        let edns = of_client(&opt(&both), 0, 1).unwrap().unwrap();
+        assert_eq!(edns.cookie, Cookie::read(&[1; 8]));
+        assert!(edns.keepalive);
+        for malformed in [&[0, 10, 0, 1, 1][..], &[0, 11, 0, 2, 0, 1]] {
+            assert_eq!(of_client(&opt(malformed), 0, 1), Err(Malformed));
+        }
+    }
+
+    #[test]
+    fn more_options_than_there_are_kinds_are_malformed() {
+        let option = [0, 12, 0, 0];
+        assert!(of_client(&opt(&option.repeat(32)), 0, 1).is_ok());
+        assert_eq!(of_client(&opt(&option.repeat(33)), 0, 1), Err(Malformed));
     }
 
     #[test]
     fn an_opt_of_ours_reads_back() {
         let mut message = Vec::new();
         let error = ExtendedError::new(ErrorCode::Other, "why");
-        put_opt(&mut message, Rcode::BADVERS, true, Some(&error));
-        assert_eq!(message.len(), OPT_LEN + error.wire_len());
+        let options = Options {
+            cookies: Some([7; 24]),
+            keepalive: Some(100),
+        };
+        put_opt(&mut message, Rcode::BADVERS, true, &options, Some(&error));
+        assert_eq!(message.len(), opt_len(&options, Some(&error)));
         assert_eq!(message[5], 1, "BADVERS is 16: one in the upper byte");
-        assert!(of_client(&message, 0, 1).unwrap().unwrap().dnssec_ok);
+        // All but the keepalive, which a client has empty, reads back.
+        let options = Options {
+            keepalive: None,
+            ..options
+        };
+        message.clear();
+        put_opt(&mut message, Rcode::NOERROR, true, &options, Some(&error));
+        let edns = of_client(&message, 0, 1).unwrap().unwrap();
+        assert!(edns.dnssec_ok);
+        assert_eq!(edns.cookie, Cookie::read(&[7; 24]));
     }
 
     #[test]

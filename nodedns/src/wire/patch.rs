@@ -1,7 +1,7 @@
 //! A kept answer copied and made the answer to one query: its ID, its flags, the
 //! name in the case in which it was asked, TTLs aged, OPT when it brought one.
 
-use crate::wire::edns::{self, ExtendedError, OPT_LEN, PLAIN_UDP_SIZE, UDP_SIZE};
+use crate::wire::edns::{self, ExtendedError, Options, PLAIN_UDP_SIZE, UDP_SIZE};
 use crate::wire::question::Query;
 use crate::wire::truncate::{self, Cuts};
 use crate::wire::{QUESTION_AT, Rcode, flag, header_rcode, put_u16, put_u32, u16_at, u32_at};
@@ -58,9 +58,10 @@ pub(crate) fn answer(
         name.copy_from_slice(query.name);
     }
     age_ttls(out, kept.ttls, age);
-    let opt = query.edns.map_or(0, |_| {
-        OPT_LEN + kept.error.map_or(0, ExtendedError::wire_len)
-    });
+    let opt = match query.edns {
+        Some(_) => edns::opt_len(&query.options, kept.error),
+        None => 0,
+    };
     let cut = truncate::fit(out, kept.cuts, size_limit(query, transport) - opt);
     put_opt(out, query, Rcode::NOERROR, kept.error);
     cut
@@ -91,6 +92,20 @@ pub(crate) fn error(
     put_opt(out, query, rcode, reason);
 }
 
+/// Makes `out` an answer to `query` that says nothing but to ask again over TCP.
+pub(crate) fn truncated(out: &mut Vec<u8>, query: &Query<'_>) {
+    error(out, query, Rcode::NOERROR, None);
+    let flags = u16_at(out, 2).unwrap_or(0);
+    put_u16(out, 2, flags | flag::TC);
+}
+
+/// Makes `out` the answer to a packet that has cookies and no question (RFC 7873 §5.4).
+pub(crate) fn cookies(out: &mut Vec<u8>, id: u16, flags: u16, options: &Options) {
+    bare(out, id, flags, Rcode::NOERROR);
+    edns::put_opt(out, Rcode::NOERROR, false, options, None);
+    put_u16(out, 10, 1);
+}
+
 /// Makes `out` a header alone: the answer to a packet whose question cannot be
 /// read.
 pub(crate) fn bare(out: &mut Vec<u8>, id: u16, flags: u16, rcode: Rcode) {
@@ -109,7 +124,7 @@ const fn answer_flags(query: u16) -> u16 {
 
 fn put_opt(out: &mut Vec<u8>, query: &Query<'_>, rcode: Rcode, error: Option<&ExtendedError>) {
     if let Some(edns) = query.edns {
-        edns::put_opt(out, rcode, edns.dnssec_ok, error);
+        edns::put_opt(out, rcode, edns.dnssec_ok, &query.options, error);
         let additionals = u16_at(out, 10).unwrap_or(0);
         put_u16(out, 10, additionals + 1);
     }
@@ -140,11 +155,17 @@ mod tests {
         rtype: 1,
         class: 1,
         edns: None,
+        options: Options {
+            cookies: None,
+            keepalive: None,
+        },
     };
     const EDNS: edns::ClientEdns = edns::ClientEdns {
         udp_size: 4096,
         version: 0,
         dnssec_ok: true,
+        cookie: None,
+        keepalive: false,
     };
 
     fn patched(query: &Query<'_>, age: u32, is_secure: bool) -> Message {

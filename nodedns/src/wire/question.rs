@@ -1,7 +1,8 @@
 //! What a client sent: the header, its one question, its EDNS options, read in
 //! place without allocation.
 
-use crate::wire::edns::{self, ClientEdns};
+use crate::wire::cookie::Cookie;
+use crate::wire::edns::{self, ClientEdns, Options};
 use crate::wire::{HEADER_LEN, QUESTION_AT, Rcode, flag, name, rtype, u16_at};
 
 /// One readable query. The name is as the client wrote it, case included.
@@ -19,6 +20,8 @@ pub(crate) struct Query<'a> {
     pub(crate) class: u16,
     /// What OPT said, when there was one.
     pub(crate) edns: Option<ClientEdns>,
+    /// What the OPT of the answer says.
+    pub(crate) options: Options,
 }
 
 /// A packet that is no query.
@@ -27,6 +30,15 @@ pub(crate) enum Unreadable {
     /// Nothing may be said: too short to have an ID, or a response, which must
     /// never be answered lest two servers answer each other for ever.
     Silence,
+    /// No question, but a cookie: the client wants to know ours, and nothing else.
+    Cookie {
+        /// The ID of the packet.
+        id: u16,
+        /// Its flags.
+        flags: u16,
+        /// What it showed.
+        cookie: Cookie,
+    },
     /// A bare header with this code is the answer.
     Error {
         /// The ID of the packet.
@@ -59,6 +71,13 @@ impl<'a> Query<'a> {
         let malformed = error(Rcode::FORMERR);
         let (questions, answers, authorities, additionals) =
             (count(4), count(6), count(8), count(10));
+        if questions == 0
+            && let Ok(Some(edns)) =
+                edns::of_client(packet, HEADER_LEN, additionals.min(MAX_ADDITIONAL))
+            && let Some(cookie) = edns.cookie
+        {
+            return Err(Unreadable::Cookie { id, flags, cookie });
+        }
         if questions != 1 || answers != 0 || authorities != 0 || additionals > MAX_ADDITIONAL {
             return Err(malformed);
         }
@@ -72,6 +91,7 @@ impl<'a> Query<'a> {
             rtype: u16_at(packet, fixed).ok_or(malformed)?,
             class: u16_at(packet, fixed + 2).ok_or(malformed)?,
             edns: edns::of_client(packet, fixed + 4, additionals).map_err(|_| malformed)?,
+            options: Options::default(),
         };
         if query.rtype == rtype::OPT {
             return Err(malformed);
@@ -127,7 +147,7 @@ mod tests {
     fn rcode_of(packet: &[u8]) -> Rcode {
         match Query::parse(packet).unwrap_err() {
             Unreadable::Error { rcode, .. } => rcode,
-            Unreadable::Silence => panic!("expected an answer"),
+            other => panic!("expected an error: {other:?}"),
         }
     }
 
@@ -152,6 +172,23 @@ mod tests {
         let query = Query::parse(&packet).unwrap();
         assert!(query.dnssec_ok());
         assert_eq!(query.edns.unwrap().udp_size, 4096);
+    }
+
+    #[test]
+    fn a_cookie_may_come_without_a_question() {
+        let cookie = [
+            &[0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 12, 0, 10, 0, 8][..],
+            &[7; 8],
+        ]
+        .concat();
+        let packet = [&[0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], &cookie].concat();
+        let expected = Unreadable::Cookie {
+            id: 9,
+            flags: flag::RD,
+            cookie: Cookie::read(&[7; 8]).unwrap(),
+        };
+        assert_eq!(Query::parse(&packet).unwrap_err(), expected);
+        assert_eq!(rcode_of(&packet[..30]), Rcode::FORMERR);
     }
 
     #[test]

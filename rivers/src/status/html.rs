@@ -1,7 +1,9 @@
 //! The status as a page for people: one table of upstreams a listener, what happened lately below. No
-//! script, nothing from elsewhere; whatever comes from outside is escaped.
+//! script, nothing from elsewhere; whatever comes from outside is escaped ([`daemon::admin::html`]).
 
 use std::fmt::{self, Write as _};
+
+use daemon::admin::html::{self, Escaped};
 
 use super::{Close, Dial, Listener, Status, Upstream, words};
 
@@ -14,20 +16,7 @@ pub(super) fn page(status: &Status) -> String {
 }
 
 fn write_page(page: &mut String, status: &Status) -> fmt::Result {
-    let (version, pid) = (Escaped(&status.version), status.pid);
-    write!(
-        page,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>rivers</title>\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <meta http-equiv=\"refresh\" content=\"5\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'\">\n\
-         <style>{STYLE}</style></head><body>\n\
-         <header><h1>rivers <small>{version}, process {pid}</small></h1>\n\
-         <nav><a href=\"/status.json\">status.json</a> <a href=\"/metrics\">metrics</a> \
-         <a href=\"/readyz\">readyz</a> <a href=\"/healthz\">healthz</a></nav>\n\
-         <form action=\"/explain\"><input name=\"client\" placeholder=\"client IP:PORT\" aria-label=\"client\"> \
-         <button>explain</button></form></header>\n"
-    )?;
+    html::begin(page, "rivers", &status.version, status.pid, FORM)?;
     if let Some(words) = words::silent(status.silent_workers) {
         writeln!(page, "<p class=\"warning\">{}</p>", Escaped(&words))?;
     }
@@ -37,7 +26,7 @@ fn write_page(page: &mut String, status: &Status) -> fmt::Result {
     for listener in &status.listeners {
         write_listener(page, listener)?;
     }
-    page.write_str("</body></html>\n")
+    html::end(page)
 }
 
 fn write_listener(page: &mut String, listener: &Listener) -> fmt::Result {
@@ -126,36 +115,5 @@ fn ago(seconds: f64) -> String {
     format!("{} ago", words::seconds(seconds))
 }
 
-/// Text that is text only, in elements and in quoted attributes.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                _ => f.write_char(character)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-const STYLE: &str = "\
-:root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}\
-body{margin:0 auto;padding:1.5rem 2rem;max-width:75rem}\
-header{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem;align-items:baseline;border-bottom:1px solid #8884;padding-bottom:.75rem}\
-header form{margin-left:auto}h1{font-size:1.4rem;margin:0}h2{font-size:1.1rem;margin:1.75rem 0 .5rem}\
-small{font-weight:400;color:#777;font-size:.85em}a{color:#1a66c9}nav a{margin-right:.5rem}\
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
-th{font-weight:500;color:#777;text-align:left;font-size:.85rem}\
-th,td{padding:.3rem .9rem .3rem 0;border-bottom:1px solid #8883;vertical-align:top}\
-.n{text-align:right}details{margin-top:1rem}summary{cursor:pointer;font-weight:500}\
-details table{font-size:.9rem}\
-.state{display:inline-block;padding:0 .6rem;border-radius:1rem;color:#fff;background:#777;font-size:.85rem;font-weight:500}\
-.up{background:#1a7f37}.suspect{background:#b26a00}.draining{background:#6f42c1}.down{background:#c62828}\
-.warning{background:#c62828;color:#fff;padding:.5rem 1rem;border-radius:.3rem}";
+const FORM: &str = "<form action=\"/explain\"><input name=\"client\" placeholder=\"client IP:PORT\" aria-label=\"client\"> \
+    <button>explain</button></form>";

@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use nodedns::config::file::{Cache, File, Recursion, TrustAnchors, Zone};
-use nodedns::config::{Forward, Mode, Name, Protocol};
+use nodedns::config::file::{File, Zone};
+use nodedns::config::{Forward, Name, Protocol};
 
 use super::reverse;
 use crate::cluster::Cluster;
@@ -38,15 +38,7 @@ pub(super) fn render(
             SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), DNS_PORT),
         ],
         admin: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), ADMIN_PORT),
-        workers: 1,
-        zones,
-        ca_file: None,
-        recursion: Recursion::default(),
-        cache: Cache::default(),
-        validation: Mode::Enforce,
-        trust_anchors: TrustAnchors::default(),
-        nsec3_max_iterations: NSEC3_MAX_ITERATIONS,
-        sha1_signatures: false,
+        ..File::with_zones(zones)
     };
     let file = cluster.options.node_dns.over(file)?;
     let yaml = daemon::config_file::to_yaml(&file).expect("its keys are words");
@@ -67,7 +59,5 @@ fn zone(name: &str, protocol: &Protocol, servers: &[IpAddr]) -> Zone {
 }
 
 const DNS_PORT: u16 = 53;
-/// RFC 9276 knows no reason for any; so many are tolerated.
-const NSEC3_MAX_ITERATIONS: u16 = 50;
 /// Metrics and probes.
 const ADMIN_PORT: u16 = 9253;

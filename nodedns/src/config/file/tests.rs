@@ -224,6 +224,44 @@ fn mistakes_are_named_with_line_and_way_out() {
             &format!("{zone}recursion: {{root_hints: none}}"),
             "recursion.root_hints: cannot read none",
         ),
+        (
+            &format!("{zone}access: {{allow: [neighbours]}}"),
+            "access.allow[0]: `neighbours` is not a subnet",
+        ),
+        (
+            &format!("{zone}limits: {{queries_per_second: 0}}"),
+            "nodedns.yml:2:30: limits.queries_per_second: must be from 1 to 10000000",
+        ),
+        (
+            &format!("{zone}limits: {{questions: 16385}}"),
+            "limits.questions: must be from 1 to 16384",
+        ),
+        (
+            &format!("{zone}limits: {{questions: 9, waiting: 8}}"),
+            "limits.waiting: must be at least limits.questions",
+        ),
+        (
+            &format!("{zone}limits: {{connections: 0}}"),
+            "limits.connections: must be from 1 to 4096",
+        ),
+        (
+            &format!("{zone}hosts: {{a..b: [10.0.0.1]}}"),
+            "hosts: `a..b` is not a domain name",
+        ),
+        (
+            &format!("{zone}hosts: {{a: [10.0.0.1], A: [10.0.0.2]}}"),
+            "hosts: a. is there twice",
+        ),
+        (
+            &format!("{zone}query_log: {{slow: 2m}}"),
+            "query_log.slow: must be from 1ms to 1m",
+        ),
+        (
+            &format!("{zone}query_log: {{one_in: 1000000001}}"),
+            "query_log.one_in: must be from 1",
+        ),
+        (&format!("{zone}hosts: {{a: []}}"), "a. has no address"),
+        (&format!("{zone}hosts: {{a: [b]}}"), "hosts.a[0]"),
         (&format!("{zone}workers: 0"), "must be from 1 to 64"),
         (&format!("{zone}listen: []"), "name at least one address"),
         (&format!("{zone}listen: [eth0]"), "listen[0]"),
@@ -235,6 +273,41 @@ fn mistakes_are_named_with_line_and_way_out() {
         let error = check(yaml).unwrap_err();
         assert!(error.contains(part), "{yaml}\n{error}");
     }
+}
+
+#[test]
+fn private_clients_and_the_nodes_own_may_ask_and_loopback_has_no_limits() {
+    let zones = "zones: [{name: ., forward: [192.0.2.53]}]\n";
+    let has = |subnets: &[config::Subnet], address: &str| {
+        let address = address.parse().unwrap();
+        subnets.iter().any(|subnet| subnet.contains(address))
+    };
+    let default = check(zones).unwrap();
+    assert!(has(&default.access, "10.244.0.1") && has(&default.access, "fd00::1"));
+    assert!(!has(&default.access, "198.51.100.1"));
+    assert!(has(&default.limits.exempt, "127.0.0.1") && has(&default.limits.exempt, "::1"));
+    assert!(!has(&default.limits.exempt, "10.244.0.1"));
+    let named = check(&format!(
+        "{zones}access: {{allow: [private, 198.51.100.0/24]}}"
+    ))
+    .unwrap();
+    assert!(has(&named.access, "198.51.100.1") && has(&named.access, "10.244.0.1"));
+    let none = check(&format!(
+        "{zones}access: {{allow: []}}\nlimits: {{exempt: []}}"
+    ))
+    .unwrap();
+    assert!(none.access.is_empty() && none.limits.exempt.is_empty());
+}
+
+#[test]
+fn hosts_are_names_with_addresses() {
+    let zones = "zones: [{name: ., forward: [192.0.2.53]}]\n";
+    let config = check(&format!(
+        "{zones}hosts: {{A.example: [10.0.0.1, \"fd00::1\"]}}"
+    ))
+    .unwrap();
+    assert_eq!(config.hosts[0].name.to_string(), "a.example.");
+    assert_eq!(config.hosts[0].addresses.len(), 2);
 }
 
 #[test]

@@ -28,7 +28,8 @@ pub struct TrustAnchors {
     #[serde(skip_serializing_if = "is_true")]
     pub follow_rollovers: bool,
     /// Names at and below which nothing is validated: zones whose signatures are
-    /// broken, and private zones that the world does not know.
+    /// broken, and private zones that the world does not know. Without an end; for a while
+    /// by `nodedns negative-anchor`. Default: none.
     #[serde(deserialize_with = "names", serialize_with = "as_texts")]
     pub negative: Vec<Name>,
 }

@@ -12,7 +12,7 @@ use crate::config::{self, Forward, Name, Protocol, Source, private};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Zone {
-    /// The zone's name, as in `cluster.local.`; the final dot may be left out.
+    /// The zone's name, as in `cluster.local.`; the final dot may be left out. Required.
     #[serde(deserialize_with = "name_from_text", serialize_with = "as_text")]
     pub name: Name,
     /// Servers that resolve for us, as in `tcp://10.96.0.10`: `udp://` (default),
@@ -21,7 +21,7 @@ pub struct Zone {
     /// its certificate (default: its address), or `#sha256:BASE64`, the digest of
     /// its public key. The fastest that answers is preferred, the others are there
     /// when it does not. Without `forward` and `authoritative` the zone is resolved
-    /// from the root down (see `recursion`).
+    /// from the root down (see `recursion`). Default: none.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
@@ -30,7 +30,7 @@ pub struct Zone {
     )]
     pub forward: Vec<Forward>,
     /// Instead of `forward`: servers that have the zone themselves, and are asked
-    /// without recursion. Names that the zone delegates to others fail.
+    /// without recursion. Names that the zone delegates to others fail. Default: none.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
@@ -38,11 +38,12 @@ pub struct Zone {
         serialize_with = "as_texts"
     )]
     pub authoritative: Vec<Forward>,
-    /// Ask `udp://` servers over TCP too: for paths that lose large datagrams.
+    /// Ask `udp://` servers over TCP too: for paths that lose large datagrams. Default:
+    /// `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force_tcp: bool,
     /// Ask the plaintext servers of a zone that has `tls://` servers. Otherwise
-    /// they are never asked, be all others dead.
+    /// they are never asked, be all others dead. Default: `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mixed: bool,
     /// Whether signatures must be right where a trust anchor says that there are

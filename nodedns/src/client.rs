@@ -1,0 +1,81 @@
+//! Who asks, and when. As far as limits tell one client from another it is an IPv4 address, or the /64
+//! of an IPv6 address, of which a client has as many as it likes (RFC 4291 §2.5.1).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use crate::wire::patch::Transport;
+
+/// How and when a packet came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    /// Who sent it.
+    pub(crate) from: IpAddr,
+    pub(crate) transport: Transport,
+    pub(crate) at: Instant,
+}
+
+impl Arrival {
+    /// Whether whoever asked has given up. Many answers held back until then and sent at
+    /// once are a weapon against him whose address was forged (DNSBomb).
+    pub(crate) fn is_too_old(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) > PATIENCE
+    }
+}
+
+/// One client. Comparing and hashing take a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Client(u64);
+
+impl Client {
+    /// The client that has `address`. An IPv4 address in the form of IPv6 (RFC 4291 §2.5.5.2)
+    /// is the IPv4 address.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            // Nobody has an address that begins so in IPv6: it would be multicast.
+            IpAddr::V4(address) => Self(V4 | u64::from(u32::from(address))),
+            IpAddr::V6(address) => Self((u128::from(address) >> 64) as u64),
+        }
+    }
+}
+
+/// `10.0.0.1`, `2001:db8::/64`.
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 & V4 == V4 {
+            write!(f, "{}", Ipv4Addr::from(self.0 as u32))
+        } else {
+            write!(f, "{}/64", Ipv6Addr::from(u128::from(self.0) << 64))
+        }
+    }
+}
+
+/// Clients ask again after 5 s, and take the answer to what they asked first until 10
+/// (resolv.conf(5)).
+const PATIENCE: Duration = Duration::from_secs(10);
+const V4: u64 = (u32::MAX as u64) << 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(address: &str) -> Client {
+        Client::of(address.parse().unwrap())
+    }
+
+    #[test]
+    fn clients_are_shown_as_what_they_are() {
+        assert_eq!(of("10.0.0.1").to_string(), "10.0.0.1");
+        assert_eq!(of("2001:db8::1").to_string(), "2001:db8::/64");
+    }
+
+    #[test]
+    fn ipv4_clients_are_addresses_and_ipv6_clients_are_subnets() {
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+        assert_eq!(of("10.0.0.1"), of("::ffff:10.0.0.1"));
+        assert_eq!(of("fd00:0:0:1::1"), of("fd00:0:0:1:ffff::2"));
+        assert_ne!(of("fd00:0:0:1::1"), of("fd00:0:0:2::1"));
+        assert_ne!(of("::"), of("0.0.0.0"));
+    }
+}
