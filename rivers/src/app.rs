@@ -120,7 +120,8 @@ async fn serve(
         });
     }
     let handover = config.handover.clone();
-    let mut requests = be_replaceable(&handover, &listeners.addresses());
+    let addresses = listeners.addresses();
+    let mut requests = be_replaceable(&handover, &addresses);
     let parts = Parts {
         listeners,
         discoveries,
@@ -156,13 +157,16 @@ async fn serve(
                     let _ = done.send(());
                 }
                 Request::Gone(successor, done) => {
-                    notify.replaced(successor);
+                    // One of another pod is not the service manager's.
+                    if let Some(successor) = successor {
+                        notify.replaced(successor);
+                    }
                     readiness.drain();
                     if let Some(admin) = admin.take() {
                         admin.stop();
                     }
                     let _ = done.send(());
-                    return Ok(replaced(handover.when_replaced, &mut shutdown).await);
+                    return Ok(replaced(&handover, &addresses, &mut shutdown).await);
                 }
             },
             _ = &mut director => bail!("the director ended by itself; the log says why"),

@@ -63,6 +63,12 @@ pub(crate) fn ask(
     Ok(None)
 }
 
+/// Whether a process serves one of these addresses, which is not disturbed.
+pub(crate) fn is_served(run_dir: &Path, addresses: &[ListenAddress]) -> bool {
+    let mut addresses = addresses.iter();
+    addresses.any(|&address| UnixStream::connect(path(run_dir, address)).is_ok())
+}
+
 /// The sockets on which a process that serves these addresses may be asked: one for each address, so that
 /// it is found by a successor that has a listener more or less. They go away with the value.
 #[derive(Debug)]

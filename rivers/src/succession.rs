@@ -86,18 +86,38 @@ pub(crate) fn be_replaceable(
     requests
 }
 
-/// Everything is another process's now: what is left to do, and the exit code.
-pub(crate) async fn replaced(when: WhenReplaced, shutdown: &mut Shutdown) -> ExitCode {
-    match when {
-        WhenReplaced::Exit => info!("replaced by another process; done"),
-        WhenReplaced::Wait => {
-            info!("replaced by another process; waiting for SIGTERM");
-            let signal = shutdown.signal().await;
-            info!(signal, "stopping");
-        }
+/// Everything is another process's now: what is left to do, and the exit code. A process that is to wait ends
+/// when it is told to, or when nobody serves any more: then its supervisor starts it again, to serve.
+pub(crate) async fn replaced(
+    handover: &Handover,
+    addresses: &[ListenAddress],
+    shutdown: &mut Shutdown,
+) -> ExitCode {
+    if handover.when_replaced == WhenReplaced::Exit {
+        info!("replaced by another process; done");
+        return ExitCode::SUCCESS;
     }
+    info!("replaced by another process; waiting for SIGTERM, or until nobody serves");
+    let mut missed = 0;
+    while missed < MISSED {
+        tokio::select! {
+            signal = shutdown.signal() => {
+                info!(signal, "stopping");
+                return ExitCode::SUCCESS;
+            }
+            () = sleep(ASK_AGAIN) => {}
+        }
+        missed = match handover::is_served(&handover.run_dir, addresses) {
+            true => 0,
+            false => missed + 1,
+        };
+    }
+    warn!("nobody serves any more; ending, to be started again");
     ExitCode::SUCCESS
 }
 
 /// How often an older generation looks whether the newer one is still there.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// After so many looks in vain it is gone: there is nobody for a moment when one takes over from the other.
+const MISSED: u32 = 3;

@@ -19,7 +19,7 @@ async fn a_cold_node_comes_up_and_outlives_what_happens_to_nodes() {
     };
     comes_up(&scene).await;
     nodedns_is_updated(&scene).await;
-    rivers_is_updated(&mut scene).await;
+    rivers_is_updated(&scene).await;
     coredns_is_rescheduled(&scene).await;
     an_api_server_dies(&mut scene).await;
     the_node_is_rebooted(&mut scene).await;
@@ -64,20 +64,31 @@ async fn nodedns_is_updated(scene: &Scene) {
     assert_eq!(lost, 0, "of {asked}");
 }
 
-/// A new process takes over from the one that serves kubelet, kube-proxy, CoreDNS' Service and all others.
-async fn rivers_is_updated(scene: &mut Scene) {
+/// A new process takes over from the one that serves kubelet, kube-proxy, the controllers and all others: a unit
+/// from a unit, then the DaemonSet's pod from that, then its next pod.
+async fn rivers_is_updated(scene: &Scene) {
     let before = connected();
     assert!(before.len() >= CLIENTS, "{before:?}");
     let next = scene.next_rivers();
     next.says("took over").await;
-    let status = scene.rivers.exited(Duration::from_secs(5)).await;
-    assert!(status.is_some_and(|status| status.success()), "{status:?}");
-    scene.rivers = next;
-    let after = connected();
-    println!("an update of rivers: {} connections", before.len());
-    let lost: Vec<_> = before.difference(&after).collect();
-    assert!(lost.is_empty(), "{lost:?} of {before:?}");
+    assert_all_are_left("a unit of rivers", &before);
+
+    scene.rivers_daemon_set().await;
+    scene.rolled_out("rivers").await;
+    assert_all_are_left("rivers by its DaemonSet", &before);
+    next.says("replaced by another process").await;
+
+    scene.roll("rivers").await;
+    scene.rolled_out("rivers").await;
+    assert_all_are_left("rivers' pod", &before);
     scene.pod_finds("kubernetes.default", "10.96.0.1").await;
+}
+
+fn assert_all_are_left(updated: &str, before: &BTreeSet<u16>) {
+    let after = connected();
+    println!("an update of {updated}: {} connections", before.len());
+    let lost: Vec<_> = before.difference(&after).collect();
+    assert!(lost.is_empty(), "{updated}: {lost:?} of {before:?}");
 }
 
 /// CoreDNS' pods are deleted, one by one; others take their places, and no question fails.
@@ -125,10 +136,9 @@ async fn an_api_server_dies(scene: &mut Scene) {
 /// Every process of the node ends at once; rivers comes first, then kubelet, then the pods.
 async fn the_node_is_rebooted(scene: &mut Scene) {
     scene.node.cut_power();
-    scene.rivers.kill();
-    scene.rivers.restart();
     scene.node.switch_on(&scene.place).await.unwrap();
     scene.client_pod_runs().await;
+    scene.rolled_out("rivers").await;
     scene.rolled_out("node-dns").await;
     scene.deployed("cluster-dns").await;
     scene.pod_finds("kubernetes.default", "10.96.0.1").await;

@@ -13,7 +13,7 @@ use tests::authoritative::Authoritative;
 use tests::dns::{Question, RecordType};
 use tests::kubernetes::{Cluster, Controllers};
 use tests::launch::{Launch, Output};
-use tests::node::{Node, Plan, images};
+use tests::node::{Node, Plan, Unit, images};
 use tests::peer::Peer;
 use tests::place::Place;
 use tests::signed::{Denial, Recipe, Signer, Time};
@@ -22,7 +22,6 @@ use tests::{binaries, program, wait};
 /// Ended from top to bottom.
 pub(crate) struct Scene {
     pub(crate) node: Node,
-    pub(crate) rivers: Peer,
     _controllers: Controllers,
     pub(crate) cluster: Cluster,
     _world: Authoritative,
@@ -48,13 +47,13 @@ impl Scene {
             .service_accounts()
             .start()
             .await?;
-        let rivers = start_rivers(&place, &cluster);
         let controllers = Controllers::start(&place, &cluster.pki, THROUGH_RIVERS)?;
         let node = Node::boot(Plan {
             place: &place,
             pki: &cluster.pki,
             name: NODE,
             api: THROUGH_RIVERS,
+            units: vec![rivers(&cluster)],
             archives,
         })
         .await?;
@@ -64,7 +63,6 @@ impl Scene {
         fs::write(state.join("trust-anchors.json"), trust(&root_key)).unwrap();
         let scene = Self {
             node,
-            rivers,
             _controllers: controllers,
             cluster,
             _world: world,
@@ -106,7 +104,21 @@ options:
 
     /// Another rivers beside the one that serves, to take over from it.
     pub(crate) fn next_rivers(&self) -> Peer {
-        start_rivers(&self.place, &self.cluster)
+        let unit = rivers(&self.cluster);
+        self.node
+            .launch(&self.place, unit.name, &unit.program)
+            .args(unit.arguments)
+            .start()
+    }
+
+    /// Writes the DaemonSet of rivers, as it stands in `deploy/`.
+    pub(crate) async fn rivers_daemon_set(&self) {
+        let base = images::root().join("deploy/rivers");
+        self.kubectl(&["apply", "--server-side", "--kustomize"])
+            .arg(base)
+            .run()
+            .await
+            .success();
     }
 
     pub(crate) fn control(&self, arguments: &[&str]) -> Launch {
@@ -174,13 +186,17 @@ options:
 
     /// Waits until a DaemonSet of kube-system has its newest pod ready on the node, and no other one.
     pub(crate) async fn rolled_out(&self, name: &str) {
+        let label = match name {
+            "node-dns" => "cke.cybozu.com/appname",
+            _ => "app.kubernetes.io/name",
+        };
         let sets: Api<DaemonSet> = Api::namespaced(self.client(), "kube-system");
         let pods: Api<Pod> = Api::namespaced(self.client(), "kube-system");
         wait::until(name, PATIENCE, async || {
             let set = sets.get(name).await.map_err(|error| error.to_string())?;
             let observed = set.metadata.generation;
             let status = set.status.unwrap_or_default();
-            let labels = format!("cke.cybozu.com/appname={name}");
+            let labels = format!("{label}={name}");
             let listed = pods.list(&ListParams::default().labels(&labels)).await;
             let number = listed.map_err(|error| error.to_string())?.items.len();
             let is_done = status.observed_generation == observed
@@ -292,13 +308,16 @@ options:
     }
 }
 
-/// rivers as the node's service manager starts it, before kubelet.
-fn start_rivers(place: &Place, cluster: &Cluster) -> Peer {
-    program::rivers(place)
-        .arg("--listen=127.0.0.1:16443")
-        .arg(program::run_dir(place))
-        .arg(format!("--upstreams={}", cluster.upstreams().join(",")))
-        .start()
+/// rivers as the node's service manager starts it, with the drop-in for the DaemonSet.
+fn rivers(cluster: &Cluster) -> Unit {
+    Unit {
+        name: "rivers",
+        program: program::path("rivers"),
+        arguments: vec![
+            "--listen=127.0.0.1:16443".to_owned(),
+            format!("--upstreams={}", cluster.upstreams().join(",")),
+        ],
+    }
 }
 
 /// The world's DNS: a signed root with one name, and the root's key.

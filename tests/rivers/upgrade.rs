@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -181,6 +181,44 @@ async fn a_process_that_waits_for_nothing_more_than_sigterm_ends_by_it() {
     assert!(old.peer.exited(PATIENCE).await.unwrap().success());
 }
 
+/// A pod has processes of its own: neither sees the number of the other.
+#[tokio::test]
+async fn a_process_takes_over_from_one_of_another_pod() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let server = server(&place).await;
+    let in_pod = |generation: &str| {
+        Launch::new(&place, "rivers", Path::new("unshare"))
+            .args(["--pid", "--fork", "--kill-child=KILL", "--"])
+            .arg(program::path("rivers"))
+            .args(arguments(&place, server))
+            .args(["--when-replaced=wait", generation])
+            .start()
+    };
+    let old = in_pod("--generation=1");
+    let old = Rivers::accepting(old, listen(&place), admin(&place)).await;
+    let mut client = old.client().await;
+    exchange(&mut client).await.unwrap();
+    let new = in_pod("--generation=2");
+    new.says("took over").await;
+    exchange(&mut client).await.unwrap();
+}
+
+/// Its supervisor starts it again, and then it serves: a unit beside a DaemonSet that has been deleted.
+#[tokio::test]
+async fn a_process_that_waits_ends_when_nobody_serves_any_more() {
+    let place = Place::loopback();
+    let server = server(&place).await;
+    let mut old = first(&place, server, &["--when-replaced=wait"]).await;
+    let mut new = next(&place, server, &["--generation=1"]);
+    new.says("took over").await;
+    old.peer.says("waiting for SIGTERM").await;
+    new.kill();
+    assert!(old.peer.exited(PATIENCE).await.unwrap().success());
+    old.peer.says("nobody serves any more").await;
+}
+
 async fn server(place: &Place) -> SocketAddr {
     let server = place.socket_address(2, 6443);
     echo(server).await;
@@ -206,11 +244,17 @@ fn next(place: &Place, server: SocketAddr, flags: &[&str]) -> Peer {
 
 fn launch(place: &Place, server: SocketAddr, flags: &[&str]) -> Launch {
     program::rivers(place)
-        .arg(format!("--listen={}", listen(place)))
-        .arg(format!("--upstreams={server}"))
-        .arg(format!("--admin={}", admin(place)))
-        .arg(program::run_dir(place))
+        .args(arguments(place, server))
         .args(flags)
+}
+
+fn arguments(place: &Place, server: SocketAddr) -> [String; 4] {
+    [
+        format!("--listen={}", listen(place)),
+        format!("--upstreams={server}"),
+        format!("--admin={}", admin(place)),
+        program::run_dir(place),
+    ]
 }
 
 fn socket(place: &Place) -> PathBuf {

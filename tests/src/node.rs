@@ -31,8 +31,21 @@ pub struct Plan<'a> {
     pub name: &'a str,
     /// Where kubelet and kube-proxy find the API.
     pub api: &'a str,
+    /// What its service manager starts before kubelet, in this order.
+    pub units: Vec<Unit>,
     /// Images, each an archive.
     pub archives: Vec<PathBuf>,
+}
+
+/// A program that runs on the node from its boot on.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Its name in messages, and that of its log.
+    pub name: &'static str,
+    /// The file.
+    pub program: PathBuf,
+    /// What it is told.
+    pub arguments: Vec<String>,
 }
 
 /// A node that runs, or has been switched off.
@@ -40,6 +53,7 @@ pub struct Plan<'a> {
 pub struct Node {
     programs: Programs,
     files: Files,
+    units: Vec<Unit>,
     archives: Vec<PathBuf>,
     /// Ended in this order, the machine last.
     running: Option<Running>,
@@ -50,6 +64,7 @@ struct Running {
     kubelet: Peer,
     _kube_proxy: Peer,
     _containerd: Peer,
+    _units: Vec<Peer>,
     machine: Machine,
 }
 
@@ -92,6 +107,7 @@ impl Node {
         let mut node = Self {
             programs,
             files: Files::write(&plan),
+            units: plan.units,
             archives: plan.archives,
             running: None,
         };
@@ -102,7 +118,7 @@ impl Node {
         Some(node)
     }
 
-    /// Switches it on: containerd, then kubelet and kube-proxy, which look for the API from then on.
+    /// Switches it on: its units and containerd, then kubelet and kube-proxy, which look for the API from then on.
     ///
     /// `None` without the right to; the skip has then been reported.
     ///
@@ -112,6 +128,13 @@ impl Node {
     pub async fn switch_on(&mut self, place: &Place) -> Option<()> {
         assert!(self.running.is_none(), "it is switched on");
         let machine = Machine::boot(place, &self.files.disk).await?;
+        let units = self.units.iter().map(|unit| {
+            machine
+                .launch(place, unit.name, &unit.program)
+                .args(&unit.arguments)
+                .start()
+        });
+        let units = units.collect();
         let mut containerd = machine
             .launch(place, "containerd", &self.programs.containerd)
             .arg("--config")
@@ -154,6 +177,7 @@ impl Node {
             kubelet,
             _kube_proxy: kube_proxy,
             _containerd: containerd,
+            _units: units,
             machine,
         });
         Some(())

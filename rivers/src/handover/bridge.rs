@@ -14,7 +14,7 @@ pub(crate) enum Request {
     /// See [`Owner::restore`].
     Restore(Released, oneshot::Sender<()>),
     /// See [`Owner::gone`].
-    Gone(Pid, oneshot::Sender<()>),
+    Gone(Option<Pid>, oneshot::Sender<()>),
 }
 
 /// The composition root, seen from the other thread.
@@ -45,7 +45,7 @@ impl Owner for Bridge {
         self.ask(|done| Request::Restore(released, done));
     }
 
-    fn gone(&mut self, successor: Pid) {
+    fn gone(&mut self, successor: Option<Pid>) {
         self.ask(|done| Request::Gone(successor, done));
     }
 }

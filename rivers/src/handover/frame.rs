@@ -14,8 +14,11 @@ use std::{
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, UCred, recvmsg, sendmsg, sockopt::socket_peercred,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+
+use rustix::process::{Pid, Uid};
+use tokio::runtime;
 
 use super::message::{Message, Parcel};
 
@@ -24,6 +27,15 @@ use super::message::{Message, Parcel};
 pub(super) struct Line {
     stream: UnixStream,
     deadline: Instant,
+}
+
+/// Who is on the other side.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// None where it cannot be seen from here.
+    pub(super) pid: Option<Pid>,
+    /// Whom it runs as.
+    pub(super) user: Uid,
 }
 
 /// Why a conversation ended before its end.
@@ -66,9 +78,21 @@ impl Line {
         }
     }
 
-    /// The other process, and the user that it runs as.
-    pub(super) fn peer(&self) -> io::Result<UCred> {
-        Ok(socket_peercred(&self.stream)?)
+    /// The other process.
+    pub(super) fn peer(&self) -> io::Result<Peer> {
+        // By tokio: rustix has no value for a process of another PID namespace, as another pod's is.
+        let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+        let _entered = runtime.enter();
+        let copy = self.stream.try_clone()?;
+        copy.set_nonblocking(true)?;
+        let asked = tokio::net::UnixStream::from_std(copy).and_then(|copy| copy.peer_cred());
+        // The two share that.
+        self.stream.set_nonblocking(false)?;
+        let asked = asked?;
+        Ok(Peer {
+            pid: asked.pid().and_then(Pid::from_raw),
+            user: Uid::from_raw(asked.uid()),
+        })
     }
 
     /// Sends one message; the descriptors are closed here afterwards.

@@ -22,7 +22,8 @@ pub(crate) trait Owner {
     fn restore(&mut self, released: Released);
 
     /// They are this process's now, which also wants the admin endpoint's address and waits for it.
-    fn gone(&mut self, successor: Pid);
+    /// Its number is known where it can be seen from here.
+    fn gone(&mut self, successor: Option<Pid>);
 }
 
 /// Everything that a process serves.
@@ -59,8 +60,12 @@ pub(crate) fn serve(sockets: Sockets, generation: Generation, owner: &mut impl O
 /// One conversation. Gives whether all was given away.
 fn give(line: &Line, own: Generation, owner: &mut impl Owner) -> Result<bool, LineError> {
     let peer = line.peer()?;
-    let trusted = peer.uid == geteuid() || peer.uid.is_root();
-    let greeting = line.receive()?.message;
+    let trusted = peer.user == geteuid() || peer.user.is_root();
+    let greeting = match line.receive() {
+        // It has looked whether somebody serves.
+        Err(LineError::HungUp) => return Ok(false),
+        received => received?.message,
+    };
     let refusal = match greeting {
         _ if !trusted => Some(("it is of another user".to_owned(), false)),
         Message::Hello { protocol, .. } if protocol != PROTOCOL => Some((

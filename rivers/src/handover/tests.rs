@@ -47,8 +47,8 @@ impl Owner for Workers {
         self.asked.send(asked).unwrap();
     }
 
-    fn gone(&mut self, successor: rustix::process::Pid) {
-        assert_eq!(successor, rustix::process::getpid());
+    fn gone(&mut self, successor: Option<rustix::process::Pid>) {
+        assert_eq!(successor, Some(rustix::process::getpid()));
         self.asked.send(Asked::Gone).unwrap();
     }
 }
