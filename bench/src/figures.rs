@@ -53,6 +53,11 @@ impl Figures {
         self.0.get(&(row, who)).map_or(&[], Vec::as_slice)
     }
 
+    /// The median of all rounds; without any, not a number.
+    pub(crate) fn median(&self, row: &'static str, who: &'static str) -> f64 {
+        median(self.of(row, who))
+    }
+
     /// The median of the ratios of two that ran in the same round.
     fn ratio(&self, row: &'static str, ours: &'static str, theirs: &'static str) -> f64 {
         let pairs = self.of(row, ours).iter().zip(self.of(row, theirs));
@@ -74,7 +79,7 @@ pub fn print(
     println!("| | {} | {ours} ÷ others, and the goal |", all.join(" | "));
     println!("|{}", "---|".repeat(all.len() + 2));
     for (row, goals) in rows {
-        let medians = all.iter().map(|who| match median(figures.of(row, who)) {
+        let medians = all.iter().map(|who| match figures.median(row, who) {
             figure if figure.is_nan() => "–".to_owned(),
             figure => format!("{figure:.2}"),
         });
@@ -85,7 +90,7 @@ pub fn print(
                     let ratio = figures.ratio(row, ours, other);
                     (format!("{ratio:.2} × {other}, {share:.2}"), ratio <= share)
                 }
-                Goal::AtMost(most) => (format!("{most:.0}"), median(figures.of(row, ours)) <= most),
+                Goal::AtMost(most) => (format!("{most:.0}"), figures.median(row, ours) <= most),
             };
             let outcome = if is_reached { "reached" } else { "**missed**" };
             format!("{text}: {outcome}")

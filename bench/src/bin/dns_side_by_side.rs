@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
+use bench::chart;
 use bench::dns::ask::{self, Asked, End};
 use bench::dns::questions::question;
 use bench::dns::server::{Server, Started};
@@ -59,7 +60,11 @@ fn main() -> io::Result<()> {
     }
     let names = ALL.map(Server::name);
     let rows: Vec<(&str, &[Goal])> = rows.iter().map(|row| (row.name, row.goals)).collect();
-    figures::print(&figures, &rows, &names, Server::Nodedns.name());
+    let ours = Server::Nodedns.name();
+    figures::print(&figures, &rows, &names, ours);
+    let rows: Vec<&str> = rows.iter().map(|(name, _)| *name).collect();
+    let what = "CPU time of the server for a question; memory; first answer";
+    chart::write(&figures, what, &rows, &names, ours)?;
     for ((row, server), count) in lost.iter().filter(|(_, count)| **count > 0) {
         println!("{row}: {server} lost, or answered without data, {count} questions");
     }

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
+use bench::chart;
 use bench::figures::{self, Arguments, Figures, Goal, to_float};
 use bench::load::{self, Kind};
 use bench::process::Running;
@@ -47,8 +48,11 @@ fn main() -> io::Result<()> {
     }
     let rows: Vec<(&str, &[Goal])> = tests.iter().map(|it| (it.name, it.goals)).collect();
     let names = Proxy::ALL.map(Proxy::name);
-    figures::print(&figures, &rows, &names, Proxy::Rivers.name());
-    Ok(())
+    let ours = Proxy::Rivers.name();
+    figures::print(&figures, &rows, &names, ours);
+    let rows: Vec<&str> = rows.iter().map(|(name, _)| *name).collect();
+    let what = "CPU time of the proxy for a unit of work; memory";
+    chart::write(&figures, what, &rows, &names, ours)
 }
 
 /// One row of the table.
