@@ -3,6 +3,7 @@
 //! which run the targets' seeds; no program calls it.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Instant;
 
 use crate::anchors::{Anchor, Anchors, Trusted, stored};
@@ -10,6 +11,7 @@ use crate::cache::entry::{Entry, Limits};
 use crate::cache::key::Key;
 use crate::validate::budget::Budget;
 use crate::validate::{Judged, Moment, Policy, Scope, Step, VERDICTS, Validator, Verdict};
+use crate::wire::cookie::Secret;
 use crate::wire::name::Name;
 use crate::wire::patch::{self, Transport};
 use crate::wire::question::Query;
@@ -22,9 +24,13 @@ use crate::wire::select::select;
 /// # Panics
 /// Where nodedns has a fault.
 pub fn question(packet: &[u8]) {
-    let Ok(query) = Query::parse(packet) else {
+    let Ok(mut query) = Query::parse(packet) else {
         return;
     };
+    if let Some(cookie) = query.edns.and_then(|edns| edns.cookie) {
+        let cookies = Secret::new([7; 16]).answer(&cookie, [192, 0, 2, 1].into(), 1_559_731_985);
+        query.options.cookies = Some(cookies);
+    }
     let key = Key::of(&query);
     let error = crate::wire::edns::ExtendedError::new(crate::wire::edns::ErrorCode::Other, "x");
     let mut out = Vec::new();
@@ -73,6 +79,20 @@ pub fn state(content: &[u8]) {
         assert_eq!(again.ok(), Some(points));
     }
     let _ = crate::control_socket::protocol::read_request(content);
+}
+
+/// An unbound.conf: what is made of it is a file that nodedns reads.
+///
+/// # Panics
+/// Where nodedns has a fault.
+pub fn unbound(content: &[u8]) {
+    let text = String::from_utf8_lossy(content);
+    let Ok(imported) = crate::config::unbound::import(&text) else {
+        return;
+    };
+    let yaml = daemon::config_file::to_yaml(&imported.file).expect("its keys are words");
+    let again = daemon::config_file::parse(Path::new("nodedns.yml"), &yaml);
+    assert_eq!(again.as_ref(), Ok(&imported.file), "{yaml}");
 }
 
 /// A validation from recorded answers: its verdict, or nothing when `recorded` is no
@@ -186,7 +206,7 @@ const MOST_QUESTIONS: u32 = 100;
 mod tests {
     use super::*;
     use std::fs;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
     /// The inputs of one target, each with its file.
     fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -207,6 +227,9 @@ mod tests {
         }
         for (_, seed) in seeds("trust_state") {
             state(&seed);
+        }
+        for (_, seed) in seeds("unbound") {
+            unbound(&seed);
         }
         for (_, seed) in seeds("response") {
             response(&seed);

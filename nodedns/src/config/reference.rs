@@ -4,6 +4,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
+use super::file::{self, File};
+
 /// The files of the types.
 const SOURCES: [&str; 9] = [
     include_str!("file.rs"),
@@ -131,23 +135,61 @@ fn section(page: &mut String, all: &[Struct], name: &str, path: &str) {
     }
 }
 
-fn file() -> PathBuf {
+fn reference() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("CONFIGURATION.md")
 }
 
 #[test]
 #[ignore = "writes nodedns/CONFIGURATION.md anew; `cargo test --workspace --lib -- --ignored the_reference_is_written`"]
 fn the_reference_is_written() {
-    std::fs::write(file(), page()).unwrap();
+    std::fs::write(reference(), page()).unwrap();
 }
 
 #[test]
 fn the_reference_is_that_of_this_code() {
-    let kept = std::fs::read_to_string(file()).unwrap();
+    let kept = std::fs::read_to_string(reference()).unwrap();
     assert!(
         kept == page(),
         "it is not; `cargo test --workspace --lib -- --ignored the_reference_is_written` makes it so"
     );
+}
+
+/// The defaults of a type, as they are written.
+fn defaults(name: &str) -> Option<Value> {
+    let value = match name {
+        "File" => serde_json::to_value(File::with_zones(Vec::new())),
+        "Cache" => serde_json::to_value(file::Cache::default()),
+        "Limits" => serde_json::to_value(file::Limits::default()),
+        "QueryLog" => serde_json::to_value(file::QueryLog::default()),
+        _ => return None,
+    };
+    Some(value.unwrap())
+}
+
+#[test]
+fn what_is_said_to_be_the_default_is_it() {
+    let mut checked = 0;
+    for one in SOURCES.iter().flat_map(|source| structs(source)) {
+        let Some(defaults) = defaults(&one.name) else {
+            continue;
+        };
+        for Field { name, about, .. } in &one.fields {
+            // What is not written is the default, too; lists are said in words.
+            let is = match defaults.get(name) {
+                Some(Value::String(text)) => text.clone(),
+                Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
+                _ => continue,
+            };
+            let said = about.split("Default: ").nth(1).unwrap_or_default();
+            let said = said
+                .split([' ', ',', ';', '`'])
+                .find(|word| !word.is_empty());
+            let said = said.unwrap_or_default().trim_end_matches('.');
+            assert_eq!(said, is, "{}.{name}: {about}", one.name);
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "{checked}");
 }
 
 #[test]
@@ -158,7 +200,15 @@ fn every_field_says_what_it_is_when_nobody_says_anything() {
     for one in &all {
         for Field { name, kind, about } in &one.fields {
             let is_said = about.contains("Default") || about.contains("Required");
-            let is_inner = written(kind) == "see below";
+            let inner = kind.trim_start_matches("Vec<").trim_end_matches('>');
+            // One that is in none of the sources would be missing from the page.
+            let is_inner = all.iter().any(|one| one.name == inner);
+            assert_eq!(
+                is_inner,
+                written(kind) == "see below",
+                "{}.{name}",
+                one.name
+            );
             assert!(is_said || is_inner, "{}.{name}: {about}", one.name);
             // Numbers and times have a range.
             let has_range = about.contains(" to ");
