@@ -1,5 +1,6 @@
 //! Kubernetes Events about what was done, beside the objects that it was done to.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -11,7 +12,7 @@ use crate::record;
 /// Writes an Event for each outcome, the first [`AT_MOST`] of them.
 pub(crate) async fn write(server: &Server, report: &Report, me: &str) {
     for (number, outcome) in report.outcomes.iter().take(AT_MOST).enumerate() {
-        let Some(event) = event(outcome, me, number, &record::now()) else {
+        let Some(event) = event(outcome, me, number, Timestamp::now()) else {
             continue;
         };
         let key = Key::core(
@@ -26,7 +27,7 @@ pub(crate) async fn write(server: &Server, report: &Report, me: &str) {
     }
 }
 
-fn event(outcome: &Outcome, me: &str, number: usize, stamp: &str) -> Option<Value> {
+fn event(outcome: &Outcome, me: &str, number: usize, now: Timestamp) -> Option<Value> {
     let (kind, reason, message) = match &outcome.end {
         End::Created => ("Normal", "Created", "created as wanted".to_owned()),
         End::Updated => ("Normal", "Updated", "made as wanted".to_owned()),
@@ -51,10 +52,12 @@ fn event(outcome: &Outcome, me: &str, number: usize, stamp: &str) -> Option<Valu
     } = &outcome.key;
     // Events about objects of the whole cluster stand in `default`.
     let event_namespace = namespace.as_deref().unwrap_or("default");
-    let id: String = stamp.chars().filter(char::is_ascii_digit).collect();
+    // Rounds may be less than a second apart.
+    let id = now.as_nanosecond();
+    let stamp = record::stamp(now);
     Some(json!({
         "apiVersion": "v1", "kind": "Event",
-        "metadata": {"namespace": event_namespace, "name": format!("cke-control.{id}.{number}")},
+        "metadata": {"namespace": event_namespace, "name": format!("cke-control.{id:x}.{number}")},
         "involvedObject": {
             "apiVersion": api_version, "kind": object_kind, "namespace": namespace, "name": name,
         },
@@ -84,8 +87,11 @@ mod tests {
             end: End::Failed("é".repeat(2000)),
             warnings: Vec::new(),
         };
-        let event = event(&outcome, "me", 3, "2026-01-02T03:04:05Z").unwrap();
-        assert_eq!(event["metadata"]["name"], "cke-control.20260102030405.3");
+        let now: Timestamp = "2026-01-02T03:04:05.000000006Z".parse().unwrap();
+        let event = event(&outcome, "me", 3, now).unwrap();
+        assert_eq!(event["firstTimestamp"], "2026-01-02T03:04:05Z");
+        let name = format!("cke-control.{:x}.3", now.as_nanosecond());
+        assert_eq!(event["metadata"]["name"], name);
         assert_eq!(event["metadata"]["namespace"], "default");
         assert_eq!(event["involvedObject"]["name"], "system:a");
         assert_eq!(
@@ -102,6 +108,6 @@ mod tests {
             end: End::Unneeded,
             warnings: Vec::new(),
         };
-        assert_eq!(event(&outcome, "me", 0, "t"), None);
+        assert_eq!(event(&outcome, "me", 0, Timestamp::UNIX_EPOCH), None);
     }
 }

@@ -70,13 +70,21 @@ async fn authority(wish: &Wish) -> Authority {
 }
 
 /// Who of the control plane is well.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Health {
     pub(crate) api_servers: BTreeMap<IpAddr, bool>,
     pub(crate) etcd: BTreeMap<IpAddr, bool>,
 }
 
 impl Health {
+    /// As it was found by a reading of the whole cluster.
+    pub(crate) fn of(observed: &Observed) -> Self {
+        Self {
+            api_servers: observed.api_servers.clone(),
+            etcd: observed.etcd.clone(),
+        }
+    }
+
     /// Whether all are well.
     pub(crate) fn is_well(&self) -> bool {
         self.api_servers
@@ -86,7 +94,7 @@ impl Health {
     }
 }
 
-/// Asks each server of the control plane for its health, for two seconds at most.
+/// Asks each server of the control plane for its health, for a second and a half at most.
 pub(crate) async fn health(server: &Server, wish: &Wish) -> Health {
     let addresses: Vec<IpAddr> = wish
         .cluster

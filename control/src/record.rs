@@ -178,11 +178,14 @@ async fn write(server: &Server, records: &Records) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// The time for people, to the second.
+/// The time now for people.
 pub(crate) fn now() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
+    stamp(jiff::Timestamp::now())
+}
+
+/// A time for people, to the second.
+pub(crate) fn stamp(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn key() -> Key {

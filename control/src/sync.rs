@@ -10,7 +10,7 @@ use crate::client::{RequestError, Server};
 use crate::desired::{Note, desired, webhook};
 use crate::encryption::Encryption;
 use crate::object::Key;
-use crate::observe;
+use crate::observe::{self, Health};
 use crate::observed::{Authority, Observed};
 use crate::plan::{Operation, Plan, Reason, plan};
 use crate::record;
@@ -49,7 +49,8 @@ pub(crate) async fn sync<E>(
     }
     tend_authority(wish, &mut observed).await;
     tend_encryption(server, wish, &mut observed).await;
-    let mut report = Report::default();
+    // A second round does not try the endpoints again.
+    let mut report = Report::new(Health::of(&observed));
     round(server, wish, pen, &observed, &mut report, &mut done).await?;
     let waiting: Vec<_> = report.notes.iter().filter_map(waits).cloned().collect();
     if waiting.is_empty() || report.outcomes.is_empty() {

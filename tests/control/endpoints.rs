@@ -151,6 +151,82 @@ async fn endpoints_follow_the_health_of_api_servers_and_etcd() {
     drop(keeper);
 }
 
+/// Waits for these addresses to be the ready ones, as an API server sees it that is well.
+async fn follows(api: &Api<EndpointSlice>, name: &str, expected: &[&str]) {
+    wait::until(name, FOLLOWS, async || {
+        let endpoints = api.get(name).await.unwrap().endpoints;
+        let ready = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready) == Some(true))
+            .flat_map(|endpoint| &endpoint.addresses);
+        let ready: Vec<_> = ready.map(String::as_str).collect();
+        if ready == expected {
+            Ok(())
+        } else {
+            Err(format!("{ready:?}, not {expected:?}"))
+        }
+    })
+    .await;
+}
+
+/// How soon the objects follow.
+const FOLLOWS: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn run_follows_api_servers_and_members_that_stop_hang_and_come_back() {
+    let Some(mut scene) = Scene::start_control_plane().await else {
+        return;
+    };
+    scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
+    let flags = ["run", "--interval", "1h", "--metrics-addr", "10.9.0.1:9254"];
+    let keeper = control(&scene, &flags).start();
+    keeper.says("we hold the Lease").await;
+    let kubernetes: Api<EndpointSlice> = Api::default_namespaced(scene.client());
+    let etcd: Api<EndpointSlice> = scene.in_kube_system();
+    let all = ["10.9.0.2", "10.9.0.3", "10.9.0.4"];
+    wait::until("the first round", Duration::from_secs(30), async || {
+        etcd.get("cke-etcd").await.map(drop)
+    })
+    .await;
+    follows(&kubernetes, "kubernetes", &all).await;
+    follows(&etcd, "cke-etcd", &all).await;
+
+    scene.cluster.api_servers[1].peer.kill();
+    follows(&kubernetes, "kubernetes", &[all[0], all[2]]).await;
+    scene.cluster.api_servers[1].restart().await;
+    follows(&kubernetes, "kubernetes", &all).await;
+    scene.cluster.api_servers[2].peer.pause();
+    follows(&kubernetes, "kubernetes", &all[..2]).await;
+    scene.cluster.api_servers[2].peer.resume();
+    follows(&kubernetes, "kubernetes", &all).await;
+
+    scene.cluster.other_etcd[0].peer.kill();
+    follows(&etcd, "cke-etcd", &[all[0], all[2]]).await;
+    scene.cluster.other_etcd[0].restart().await;
+    follows(&etcd, "cke-etcd", &all).await;
+    scene.cluster.other_etcd[1].peer.pause();
+    follows(&etcd, "cke-etcd", &all[..2]).await;
+    scene.cluster.other_etcd[1].peer.resume();
+    follows(&etcd, "cke-etcd", &all).await;
+
+    // The one that control itself has been asking, while it asks for health alone.
+    wait::until(
+        "the end of the round",
+        Duration::from_secs(20),
+        async || {
+            let records = scene.config_map("cke-control-records").await.data.unwrap();
+            let running = records.values().any(|lines| lines.contains(r#""running""#));
+            if running { Err("it goes on") } else { Ok(()) }
+        },
+    )
+    .await;
+    let other: Api<EndpointSlice> = Api::default_namespaced(scene.cluster.client(1));
+    scene.cluster.api_servers[0].peer.pause();
+    follows(&other, "kubernetes", &all[1..]).await;
+    scene.cluster.api_servers[0].peer.resume();
+    follows(&other, "kubernetes", &all).await;
+}
+
 #[tokio::test]
 async fn an_api_server_that_writes_the_endpoints_too_is_named() {
     let Some(place) = Place::namespace() else {

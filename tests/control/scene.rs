@@ -43,6 +43,14 @@ impl Scene {
         Some(Self { cluster, place })
     }
 
+    /// Starts three API servers with an etcd of three members, on addresses that are real.
+    pub(crate) async fn start_control_plane() -> Option<Self> {
+        let place = Place::namespace()?;
+        let builder = Cluster::builder(&place).api_servers(3);
+        let cluster = builder.three_etcd_members().start().await?;
+        Some(Self { cluster, place })
+    }
+
     /// The folder in which control runs.
     pub(crate) fn folder(&self) -> &Path {
         self.place.folder()

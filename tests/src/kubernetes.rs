@@ -29,6 +29,8 @@ pub struct Cluster {
     pub api_servers: Vec<ApiServer>,
     /// The etcd behind them. It ends after them, so that their logs tell of nothing else.
     pub etcd: Etcd,
+    /// Its members on `address(3)` and `address(4)`, if the builder was asked for three.
+    pub other_etcd: Vec<Etcd>,
     /// The cluster's CA.
     pub pki: Pki,
     /// A user who may do everything.
@@ -43,6 +45,7 @@ impl Cluster {
             place,
             api_servers: 1,
             service_accounts: false,
+            three_etcd_members: false,
             flags: Vec::new(),
         }
     }
@@ -99,6 +102,7 @@ pub struct Builder<'a> {
     place: &'a Place,
     api_servers: u8,
     service_accounts: bool,
+    three_etcd_members: bool,
     flags: Vec<String>,
 }
 
@@ -125,6 +129,13 @@ impl Builder<'_> {
         self
     }
 
+    /// An etcd of three members; all API servers ask the first.
+    #[must_use]
+    pub fn three_etcd_members(mut self) -> Self {
+        self.three_etcd_members = true;
+        self
+    }
+
     /// Adds a flag to all API servers, in which `{address}` stands for the server's own one. Kubernetes
     /// takes the last of flags that occur twice.
     #[must_use]
@@ -143,7 +154,12 @@ impl Builder<'_> {
     pub async fn start(self) -> Option<Cluster> {
         let program = binaries::built("kube-apiserver")?;
         let pki = Pki::new(&self.place.folder().join("pki"));
-        let etcd = Etcd::start(self.place, &pki).await?;
+        let (etcd, other_etcd) = if self.three_etcd_members {
+            let [first, second, third] = Etcd::cluster(self.place, &pki, [2, 3, 4]).await?;
+            (first, vec![second, third])
+        } else {
+            (Etcd::start(self.place, &pki).await?, Vec::new())
+        };
         let admin = pki.client("admin", Some("system:masters"));
         let mut flags = common_flags(&pki);
         if !self.service_accounts {
@@ -163,6 +179,7 @@ impl Builder<'_> {
         Some(Cluster {
             api_servers,
             etcd,
+            other_etcd,
             pki,
             admin,
         })

@@ -47,6 +47,7 @@ pub(super) fn run(flags: Flags, options: cli::Run) -> Result<ExitCode, Failure> 
             }),
             me,
             interval: options.interval,
+            failures: 0,
             starting: Some(starting),
         };
         let (stop, stopping) = watch::channel(false);

@@ -160,7 +160,7 @@ pub(super) async fn etcd(
 }
 
 /// A healthy server answers in milliseconds; the endpoints must follow within 5 s.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(1500);
 const ETCD_PORT: u16 = 2379;
 /// etcd's answer has some hundred bytes.
 const MAX_ANSWER: u64 = 16 << 10;
