@@ -58,6 +58,8 @@ pub(crate) enum HostError {
     Ssh(#[from] SshError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{}: somebody else has changed it meanwhile", .0.display())]
+    Changed(PathBuf),
     #[error("{0} is no node of cluster.yml")]
     Unknown(IpAddr),
 }
@@ -98,18 +100,22 @@ impl Hosts {
         }
     }
 
-    /// Writes the host's file, for its owner alone.
+    /// Writes the host's file, for its owner alone, if it is still what was `seen`: whoever was
+    /// suspended in between must not put something older back.
     pub(crate) async fn write(
         &self,
         host: IpAddr,
         file: &str,
         text: &Secret,
+        seen: Option<&Found>,
     ) -> Result<(), HostError> {
         match self {
-            Self::Directory(directory) => directory.write(host, file, text),
+            Self::Directory(directory) => directory.write(host, file, text, seen),
             Self::Machines(machines) => {
+                let seen = seen.map_or_else(|| NOTHING.to_owned(), |seen| sum(&seen.text));
                 let host = machines.connect(host).await?;
-                let written = host.run(&WRITE, &[file], text.expose().as_bytes()).await;
+                let arguments = [file, seen.as_str()];
+                let written = host.run(&WRITE, &arguments, text.expose().as_bytes()).await;
                 host.close().await;
                 Ok(written.map(drop)?)
             }
@@ -148,6 +154,12 @@ fn parse(said: &Secret) -> Option<Found> {
     })
 }
 
+fn sum(text: &Secret) -> String {
+    crate::installed::sum(text.expose().as_bytes())
+}
+
+/// As `write.sh` takes a file that is not there.
+const NOTHING: &str = "-";
 const READ: Script = Script {
     doing: "read a file",
     text: include_str!("../scripts/read.sh"),

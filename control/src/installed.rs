@@ -28,13 +28,18 @@ pub(crate) struct Part {
 
 impl Part {
     pub(crate) fn new(content: Vec<u8>) -> Self {
-        let sum = digest(&SHA256, &content);
-        let sum = sum.as_ref().iter().map(|byte| format!("{byte:02x}"));
         Self {
-            sum: sum.collect(),
+            sum: sum(&content),
             content,
         }
     }
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn sum(content: &[u8]) -> String {
+    let sum = digest(&SHA256, content);
+    let digits = sum.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }
 
 /// What one node has, as `rivers-look.sh` says.

@@ -17,11 +17,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
-use tests::etcd;
+use tests::launch::Launch;
 use tests::machine::{Machines, USER};
 use tests::peer::Peer;
 use tests::place::Place;
 use tests::vault::Vault;
+use tests::{binaries, etcd, program};
 
 use crate::scene::{Scene, json};
 
@@ -444,6 +445,24 @@ async fn keys_that_cke_kept_in_vault_are_taken_over() {
     let delivered = fs::read_to_string(file_of(scene.folder(), &host)).unwrap();
     assert!(delivered.contains(&secret));
 
+    // What was read is not written back by one who was held up since, in the third connection of
+    // four here: somebody else may have gone on.
+    if let Some(strace) = binaries::packaged("strace") {
+        let before = vault.say("GET", "cke/secrets/k8s", &Value::Null).await;
+        let held_up = ["-f", "-qq", "-e", "trace=connect", "-e", HELD_UP];
+        let late = Launch::new(scene.place(), "late", &strace)
+            .args(held_up)
+            .arg(program::path("control"))
+            .args(["encryption-key", "rotate"])
+            .args(vaults)
+            .run()
+            .await;
+        assert_eq!(late.code(), 1, "{late}");
+        assert!(late.stderr.contains("is too old by now"), "{late}");
+        let after = vault.say("GET", "cke/secrets/k8s", &Value::Null).await;
+        assert_eq!(after["data"], before["data"]);
+    }
+
     control(&["encryption-key", "rotate"]).await.success();
     let kept = vault.say("GET", "cke/secrets/k8s", &Value::Null).await;
     assert_eq!(kept["data"]["theirs"], "stays");
@@ -459,6 +478,8 @@ async fn keys_that_cke_kept_in_vault_are_taken_over() {
 }
 
 const CANARY: &str = "canary-of-a-secret";
+/// Microseconds.
+const HELD_UP: &str = "inject=connect:delay_enter=7000000:when=3";
 /// A configuration that encrypts nothing.
 const PLAIN: &str = "kind: EncryptionConfiguration
 apiVersion: apiserver.config.k8s.io/v1

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::client::{RequestError, Server};
 use crate::encryption::Step;
 use crate::encryption::configuration::{self, FILE};
+use crate::hosts::Found;
 use crate::store::StoreError;
 use crate::wish::Wish;
 
@@ -16,20 +17,21 @@ pub(super) async fn deliver(wish: &Wish, host: IpAddr) -> Result<(), RequestErro
         RequestError::new(&format!("cannot deliver {FILE} to {host}: {why}"))
     };
     let hosts = wish.hosts.as_ref().ok_or_else(|| failed(&"no --hosts"))?;
+    // In this order: keys are changed first, so those that are read after the file are at least as
+    // new as it is; and if it changes from here on, it is left alone.
+    let found = hosts.read(host, FILE).await;
+    let found = found.map_err(|error| failed(&error))?;
     let kept = wish.store.keyring().await;
     let keyring = kept
         .map_err(|error| failed(&error))?
         .ok_or_else(|| failed(&"its keys are gone from the store"))?;
-    let found = hosts
-        .read(host, FILE)
-        .await
-        .map_err(|error| failed(&error))?;
-    if let Some(why) = found.and_then(|found| configuration::foreign(&found.text, &keyring)) {
+    let foreign = |found: &Found| configuration::foreign(&found.text, &keyring);
+    if let Some(why) = found.as_ref().and_then(foreign) {
         return Err(failed(&format_args!("the one that is there {why}")));
     }
     let text = configuration::render(&keyring);
     hosts
-        .write(host, FILE, &text)
+        .write(host, FILE, &text, found.as_ref())
         .await
         .map_err(|error| failed(&error))
 }

@@ -52,8 +52,19 @@ impl Directory {
         }
     }
 
-    pub(super) fn write(&self, host: IpAddr, file: &str, text: &Secret) -> Result<(), HostError> {
+    pub(super) fn write(
+        &self,
+        host: IpAddr,
+        file: &str,
+        text: &Secret,
+        seen: Option<&Found>,
+    ) -> Result<(), HostError> {
         let path = self.path(host, file);
+        let now = self.read(host, file)?;
+        let texts = [now.as_ref(), seen].map(|found| found.map(|found| found.text.expose()));
+        if texts[0] != texts[1] {
+            return Err(HostError::Changed(path));
+        }
         let write = || {
             let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
             if !directory.is_dir() {
@@ -108,8 +119,14 @@ mod tests {
         assert!(hosts.read(host, "/etc/a/b.yml").unwrap().is_none());
         for text in ["one", "two"] {
             let text = Secret::from(text.to_owned());
-            hosts.write(host, "/etc/a/b.yml", &text).unwrap();
+            let seen = hosts.read(host, "/etc/a/b.yml").unwrap();
+            hosts
+                .write(host, "/etc/a/b.yml", &text, seen.as_ref())
+                .unwrap();
         }
+        let late = hosts.write(host, "/etc/a/b.yml", &Secret::from("old".to_owned()), None);
+        let late = late.unwrap_err().to_string();
+        assert!(late.contains("changed it meanwhile"), "{late}");
         let found = hosts.read(host, "/etc/a/b.yml").unwrap().unwrap();
         assert_eq!((found.text.expose(), found.is_private), ("two", true));
         let path = folder.path().join("10.0.0.1/etc/a/b.yml");
@@ -132,8 +149,8 @@ mod tests {
         let hosts = Directory::new(folder.path().to_owned());
         fs::write(folder.path().join("::1"), "").unwrap();
         let host: IpAddr = "::1".parse().unwrap();
-        let error = hosts.write(host, "/a/b", &Secret::from(String::new()));
+        let error = hosts.write(host, "/a/b", &Secret::from(String::new()), None);
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("::1/a/b: cannot write it"), "{error}");
+        assert!(error.contains("::1/a/b: cannot read it"), "{error}");
     }
 }

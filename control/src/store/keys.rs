@@ -1,6 +1,8 @@
 //! The keys that encrypt Secrets at rest, in the store: the secret `k8s` of CKE, fields of
 //! texts.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Map, Value};
 
 use super::local::{Local, LocalError};
@@ -20,9 +22,9 @@ pub(super) async fn read(store: &Store) -> Result<Option<Keyring>, StoreError> {
 
 /// Reads, decides and, if `decide` says so, writes.
 ///
-/// The directory is locked meanwhile. Vault's KV version 1 has no lock and no compare-and-set,
-/// and needs none: a rotation begins only where none is under way, and only the holder of the
-/// Lease carries one on.
+/// The directory is locked meanwhile. Vault's KV version 1 has no lock and no compare-and-set:
+/// a rotation begins only where none is under way, only the holder of the Lease carries one on,
+/// and what was read too long ago, by a process that was suspended say, is not written back.
 pub(super) async fn change(
     store: &Store,
     decide: impl FnOnce(Option<Keyring>) -> Result<Option<Keyring>, StoreError>,
@@ -38,10 +40,11 @@ pub(super) async fn change(
             }
         }
         Store::Vault(vault) => {
+            let fresh_until = Instant::now() + FRESH;
             let mut fields = vault.read(SECRET).await?.unwrap_or_default();
             if let Some(changed) = decide(keyring(store, &fields)?)? {
                 kept::put(&changed, &mut fields);
-                vault.write(SECRET, fields).await?;
+                vault.write(SECRET, fields, fresh_until).await?;
             }
         }
     }
@@ -72,6 +75,8 @@ fn parse(local: &Local, text: Option<Secret>) -> Result<Map<String, Value>, Stor
 /// As Vault's path below `cke/secrets`.
 const SECRET: &str = "k8s";
 const FILE: &str = "k8s.json";
+/// As long as the holder of the Lease may write after a renewal.
+const FRESH: Duration = crate::lease::WRITES;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -167,13 +168,19 @@ impl Vault {
         Ok(Some(kept.data))
     }
 
-    /// Writes all fields of a secret below `cke/secrets`.
+    /// Writes all fields of a secret below `cke/secrets`, which were read lately enough to be
+    /// written until then.
     pub(super) async fn write(
         &self,
         secret: &str,
         fields: Map<String, Value>,
+        fresh_until: Instant,
     ) -> Result<(), VaultError> {
         let token = self.log_in().await?;
+        if Instant::now() >= fresh_until {
+            let why = "what was read before is too old by now; run it again".to_owned();
+            return Err(self.wrong("write cke/secrets", why));
+        }
         let path = format!("/v1/{SECRETS}/{secret}");
         let fields = Value::Object(fields);
         self.ask(
