@@ -48,6 +48,12 @@ pub(crate) async fn hold(server: &Server, me: &str, until: watch::Sender<Option<
     }
 }
 
+/// Another instance that keeps the cluster just now, as far as a look at the Lease can tell.
+pub(crate) async fn other(server: &Server) -> Result<Option<String>, String> {
+    let live = read(server).await?;
+    Ok(live.and_then(|live| lease::holder(&live, jiff::Timestamp::now())))
+}
+
 /// Does `work` while it holds the Lease, and gives it back. One that another instance holds
 /// and renews is an error, which names it; one that nobody renews is waited for.
 pub(crate) async fn holding<T>(
@@ -78,14 +84,18 @@ async fn acquire(server: &Server, me: &str) -> Result<Instant, String> {
         };
         // Who lives renews it.
         if *first.get_or_insert_with(|| other.clone()) != other {
-            return Err(format!(
-                "{} keeps this cluster (Lease kube-system/cke-control): if it is a `control run`, \
-                 change its files or stop it first; another `control sync` ends soon",
-                other.name
-            ));
+            return Err(refused(&other.name));
         }
         sleep(lease::LOOK).await;
     }
+}
+
+/// Why nothing is written beside another instance.
+pub(crate) fn refused(by: &str) -> String {
+    format!(
+        "{by} keeps this cluster (Lease kube-system/cke-control): if it is a `control run`, change its \
+         files or stop it first; another `control sync` ends soon"
+    )
 }
 
 /// Another holder, as it was seen.

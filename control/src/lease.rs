@@ -12,6 +12,7 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::object::Key;
@@ -112,6 +113,19 @@ impl Election {
     }
 }
 
+/// Who holds the Lease now, by the clocks of both machines: good enough to ask a person to
+/// think again, not to write.
+pub(crate) fn holder(live: &Value, now: Timestamp) -> Option<String> {
+    let spec = &live["spec"];
+    let holder = spec["holderIdentity"]
+        .as_str()
+        .filter(|holder| !holder.is_empty())?;
+    let renewed: Timestamp = spec["renewTime"].as_str()?.parse().ok()?;
+    let age = now.as_second().saturating_sub(renewed.as_second());
+    let lasts = i64::try_from(LASTS.as_secs()).unwrap_or(i64::MAX);
+    (age < lasts).then(|| holder.to_owned())
+}
+
 /// The Lease.
 pub(crate) fn key() -> Key {
     Key {
@@ -202,6 +216,17 @@ mod tests {
     #[test]
     fn a_holder_stops_writing_before_another_one_may_begin() {
         assert!(WRITES + RENEW < LASTS);
+    }
+
+    #[test]
+    fn a_holder_counts_until_its_time_has_run_out() {
+        let live = |renewed: &str| json!({"spec": {"holderIdentity": "b", "renewTime": renewed}});
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let of = |renewed| holder(&live(renewed), now);
+        assert_eq!(of("2026-01-02T03:03:56.000001Z"), Some("b".to_owned()));
+        assert_eq!(of("2026-01-02T03:03:55.000000Z"), None);
+        assert_eq!(of("then"), None);
+        assert_eq!(holder(&json!({"spec": {"holderIdentity": ""}}), now), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::encryption::Encryption;
 use crate::object::Key;
 use crate::observe::{self, Health};
 use crate::observed::{Authority, Observed};
-use crate::plan::{Operation, Plan, Reason, plan};
+use crate::plan::{Left, Operation, Plan, Reason, plan};
 use crate::record;
 use crate::wish::Wish;
 
@@ -32,6 +32,23 @@ pub(crate) async fn read(server: &Server, wish: &Wish) -> Result<(Observed, Plan
     let observed = observe::observe(server, wish).await?;
     let plan = decided(server, wish, &observed).await;
     Ok((observed, plan))
+}
+
+/// What is to be told when nothing is to be written; None when something is, or may be.
+pub(crate) async fn idle(server: &Server, wish: &Wish) -> Result<Option<Report>, RequestError> {
+    let (observed, plan) = read(server, wish).await?;
+    let is_blocked = |left: &Left| matches!(left.reason, Reason::Blocked { .. });
+    if !plan.operations.is_empty()
+        || plan.left.iter().any(is_blocked)
+        || observed.encryption.done().is_some()
+        || webhook::is_asked_for(wish.resources.as_ref())
+    {
+        return Ok(None);
+    }
+    let mut report = Report::new(Health::of(&observed));
+    report.left = plan.left;
+    report.notes = plan.notes;
+    Ok(Some(report))
 }
 
 /// Makes the cluster as wished; `done` hears of each outcome as it comes.

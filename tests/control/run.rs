@@ -212,7 +212,17 @@ async fn a_sync_holds_the_lease_and_waits_for_one_whose_holder_is_gone() {
     first.says("created ConfigMap default/n010").await;
     // One that is suspended loses the right to write, and notices when it goes on.
     first.pause();
-    let second = scene.control(&sync).run().await.success();
+    let second = wait::until("another sync", Duration::from_secs(60), async || {
+        let output = scene.control(&sync).run().await;
+        let is_refused = output.stderr.contains("keeps this cluster");
+        assert_eq!(output.code(), i32::from(is_refused), "{output}");
+        if is_refused {
+            Err(output.to_string())
+        } else {
+            Ok(output.stdout)
+        }
+    })
+    .await;
     assert!(
         second.contains("created ConfigMap default/n199"),
         "{second}"
