@@ -117,6 +117,9 @@ pub(crate) enum Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check cluster.yml and the directory of resources; asks no server
+    #[command(
+        after_long_help = "Example:\n  control validate --cluster cluster.yml --resources resources/"
+    )]
     Validate,
 
     /// Show what `sync` would do; writes nothing
@@ -180,6 +183,7 @@ pub(crate) enum Command {
     ///
     /// API servers and name servers are stand-ins; rivers and nodedns are the programs beside this
     /// one. Exit codes: 0 all is well, 1 something failed, 2 a flag is wrong.
+    #[command(after_long_help = "Example:\n  control demo --stay")]
     Demo(Demo),
 
     /// A part of the demo, started by it
@@ -187,6 +191,9 @@ pub(crate) enum Command {
     DemoPart(PartArgs),
 
     /// Print completions for a shell
+    #[command(
+        after_long_help = "Example:\n  control completions bash > /etc/bash_completion.d/control"
+    )]
     Completions {
         /// The shell
         shell: Shell,
@@ -299,6 +306,15 @@ pub(crate) enum EncryptionKey {
         #[arg(long, default_value = "aescbc")]
         provider: Provider,
     },
+
+    /// Vouch for API servers that cannot say what they have loaded: all are restarted
+    ///
+    /// API servers before 1.34, or without --encryption-provider-config, do not say it, and a rotation
+    /// waits. Restart each after its file was delivered, then run this: once a step. It is refused while
+    /// a file is not delivered, or while an API server says that it has another one. What is vouched for
+    /// wrongly can leave Secrets that an API server cannot read.
+    #[command(after_long_help = "Example:\n  control encryption-key loaded --hosts ssh")]
+    Loaded,
 }
 
 /// What `resource` does.
@@ -435,6 +451,27 @@ mod tests {
     #[test]
     fn flags_do_not_contradict_each_other() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn look(command: &clap::Command, lacking: &mut Vec<String>) {
+            if command.is_hide_set() {
+                return;
+            }
+            let mut below = command.get_subcommands().peekable();
+            if below.peek().is_none() {
+                let help = command.get_after_long_help();
+                let has_example = help.is_some_and(|help| help.to_string().contains("Example"));
+                if !has_example {
+                    lacking.push(command.get_name().to_owned());
+                }
+            }
+            below.for_each(|command| look(command, lacking));
+        }
+        let mut lacking = Vec::new();
+        look(&Cli::command(), &mut lacking);
+        assert!(lacking.is_empty(), "{lacking:?}");
     }
 
     #[test]

@@ -218,6 +218,11 @@ pub enum Host {
         /// What is waited for; None when nothing is.
         waits: Option<String>,
     },
+    /// It has the right one, and its API server does not say what it has loaded.
+    Silent {
+        /// What is to be done.
+        why: String,
+    },
     /// Its API server has loaded the right one.
     Loaded,
 }
@@ -226,12 +231,51 @@ impl Encryption {
     /// Whether every API server has proven to be as this step wants it.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
+        self.lags(false).is_none()
+    }
+
+    /// Whether all API servers write with the new key. Those that say nothing were vouched for
+    /// before this step began.
+    #[must_use]
+    pub fn may_rewrite(&self) -> bool {
+        self.lags(true).is_none()
+    }
+
+    /// The step that is done if an operator vouches for API servers that say nothing; else who is
+    /// not ready for that, and why.
+    ///
+    /// # Errors
+    /// There is nothing to vouch for.
+    pub fn vouched_for(&self) -> Result<Step, String> {
         match self {
-            Self::Known { hosts, .. } => {
-                !hosts.is_empty() && hosts.values().all(|host| *host == Host::Loaded)
-            }
-            Self::None | Self::Unknown { .. } => false,
+            Self::Known {
+                step: step @ (Step::Adding | Step::Promoting | Step::Dropping),
+                ..
+            } => self.lags(true).map_or(Ok(*step), Err),
+            Self::Known { .. } => Err("no step waits for API servers".to_owned()),
+            Self::None => Err("there is no key, or no --hosts".to_owned()),
+            Self::Unknown { why } => Err(why.clone()),
         }
+    }
+
+    /// A host that is not as this step wants it.
+    fn lags(&self, silent_is_fine: bool) -> Option<String> {
+        let Self::Known { hosts, .. } = self else {
+            return Some("nothing is known of the hosts".to_owned());
+        };
+        if hosts.is_empty() {
+            return Some("there are no hosts".to_owned());
+        }
+        hosts.iter().find_map(|(address, host)| {
+            let why = match host {
+                Host::Loaded => return None,
+                Host::Silent { .. } if silent_is_fine => return None,
+                Host::Missing | Host::Stale => "its file is not delivered yet",
+                Host::Refused { why } | Host::Silent { why } => why,
+                Host::Delivered { waits } => waits.as_deref().unwrap_or("nothing is waited for"),
+            };
+            Some(format!("{address}: {why}"))
+        })
     }
 
     /// The step that is done, if the next one only needs to be written down.

@@ -413,6 +413,43 @@ async fn no_secret_is_unreadable_while_control_is_killed_at_every_step() {
 }
 
 #[tokio::test]
+async fn an_operator_vouches_for_api_servers_that_do_not_say_what_they_have_loaded() {
+    // As one before 1.34: it has no such metric.
+    let Some(scene) = Scene::start(1).await else {
+        return;
+    };
+    scene.cluster_yml("", "dns_servers: [192.0.2.53]\n");
+    fs::create_dir(scene.folder().join("hosts")).unwrap();
+    let loaded = async || {
+        let loaded = scene.control(&["encryption-key", "loaded", "--hosts", "hosts"]);
+        loaded.run().await
+    };
+    let early = loaded().await;
+    assert_eq!(early.code(), 1, "{early}");
+    assert!(early.stderr.contains("there is no key"), "{early}");
+    rotate(&scene, &[]).await;
+    let early = loaded().await;
+    assert!(early.stderr.contains("not delivered yet"), "{early}");
+    assert_eq!(step(&scene), "adding");
+
+    for next in ["promoting", "rewriting", "settled"] {
+        let waiting = sync(&scene).await;
+        let waiting = format!("{waiting}{}", sync(&scene).await);
+        let line = "once all are restarted run `control encryption-key loaded`";
+        assert!(waiting.contains(line), "{waiting}");
+        loaded().await.success();
+        assert_eq!(step(&scene), next);
+        if next == "rewriting" {
+            // That needs nobody's word.
+            sync(&scene).await;
+            assert_eq!(step(&scene), "dropping");
+        }
+    }
+    let late = loaded().await;
+    assert!(late.stderr.contains("no step waits"), "{late}");
+}
+
+#[tokio::test]
 async fn keys_that_cke_kept_in_vault_are_taken_over() {
     let Some(scene) = start(1, 1).await else {
         return;

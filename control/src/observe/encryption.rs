@@ -80,10 +80,14 @@ async fn host(
             "its API server has not loaded {FILE} yet; it does within a minute with \
              --encryption-provider-config-automatic-reload, and must be restarted without"
         ),
-        Ok(None) => format!(
-            "its API server does not say which encryption configuration it has; start it with \
-             --encryption-provider-config={FILE} (1.34 or later says it)"
-        ),
+        Ok(None) => {
+            let why = format!(
+                "its API server does not say which encryption configuration it has (1.34 or later \
+                 does); restart it with --encryption-provider-config={FILE}, and once all are \
+                 restarted run `control encryption-key loaded`"
+            );
+            return Host::Silent { why };
+        }
         Err(error) => error.to_string(),
     };
     Host::Delivered { waits: Some(waits) }

@@ -42,14 +42,14 @@ pub(super) fn add(plan: &mut Plan, encryption: &Encryption) {
                 key,
                 reason: Reason::Blocked { why: why.clone() },
             }),
-            Host::Delivered { waits: Some(why) } => plan.left.push(Left {
+            Host::Delivered { waits: Some(why) } | Host::Silent { why } => plan.left.push(Left {
                 key,
                 reason: Reason::Waiting { why: why.clone() },
             }),
             Host::Delivered { waits: None } | Host::Loaded => {}
         }
     }
-    if step == Step::Rewriting && encryption.is_loaded() {
+    if step == Step::Rewriting && encryption.may_rewrite() {
         let reason = Reason::Encryption {
             step: step.word(),
             key: name.clone(),
@@ -149,6 +149,9 @@ mod tests {
             let plan = planned(Step::Rewriting, &[Host::Loaded, unready]);
             assert!(lines(&plan).iter().all(|line| !line.contains("rewrite")));
         }
+        let why = "vouched for before".to_owned();
+        let silent = planned(Step::Rewriting, &[Host::Loaded, Host::Silent { why }]);
+        assert!(lines(&silent)[0].starts_with("rewrite "));
         let plan = planned(Step::Rewriting, &[Host::Loaded, Host::Loaded]);
         assert_eq!(
             lines(&plan),
