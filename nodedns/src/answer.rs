@@ -1,14 +1,16 @@
 //! The order in which a question is answered on the worker, without waiting.
 //!
 //! ```text
-//! packet ─► rate? ─► malformed? ─► access? ─► EDNS version? ─► class, RD? ─► hosts, special names ─► cache
+//! packet ─► rate? ─► malformed? ─► access? ─► EDNS version? ─► class, RD? ─► hosts, special names ─► cache, denied above?
 //!             │          │            │             │               │              │      hit │ │ miss
 //!             ▼          ▼            ▼             ▼               ▼              ▼          ▼ ▼
 //!         TC, silence  FORMERR     REFUSED       BADVERS         REFUSED        answer    answer Miss ─► resolve
 //!                      NOTIMP, silence
 //! ```
 //!
-//! No await and, on a hit, no allocation.
+//! No await and, on a hit, no allocation. An answer whose time is over is used when there
+//! is no newer one (RFC 8767): at once where that is known, otherwise once the client has
+//! waited for it. A hit on one whose time is almost over has the next one asked for.
 
 mod admit;
 mod cookies;
@@ -30,14 +32,14 @@ use crate::cache::Cache;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::client::{Arrival, Client};
-use crate::config::{Config, Limits};
+use crate::config::{self, Config, Limits};
 use crate::instance::Instance;
-use crate::metrics::{Limit, Metrics, Unanswered};
+use crate::metrics::{Limit, Lookup, Metrics, Unanswered};
 use crate::query_log::{Line, QueryLog};
 use crate::resolve::route::Routes;
 use crate::seen::Seen;
 use crate::wire::edns::{ErrorCode, ExtendedError, Options};
-use crate::wire::patch::{self, Transport};
+use crate::wire::patch::{self, Kept, Transport, Ttls};
 use crate::wire::question::{Query, Unreadable};
 use crate::wire::rotate;
 use crate::wire::{CLASS_IN, Rcode};
@@ -46,6 +48,7 @@ use crate::wire::{CLASS_IN, Rcode};
 pub(crate) struct Answers {
     routes: Arc<Routes>,
     cache: Arc<Cache>,
+    stale: Stale,
     instance: Instance,
     access: AccessList,
     exempt: AccessList,
@@ -60,11 +63,32 @@ pub(crate) struct Answers {
     metrics: Metrics,
 }
 
+/// What becomes of answers whose time is over.
+struct Stale {
+    config: config::Stale,
+    prefetch: bool,
+    /// What is said with them.
+    answer: ExtendedError,
+    denial: ExtendedError,
+}
+
+/// What was made of a kept answer.
+enum Use {
+    /// The answer; and whoever reads this is to ask for a newer one, if `ask`.
+    Answer { lookup: Lookup, ask: bool },
+    /// Nothing, but it can be the answer if there is no newer one.
+    Kept,
+    /// Nothing: its time is over for good.
+    Over,
+}
+
 /// What became of a packet.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// The answer is made.
     Answer,
+    /// The answer is made, and a newer one is to be asked for.
+    Refresh(Box<Key>),
     /// It gets none.
     Silence,
     /// Somebody has to be asked.
@@ -78,6 +102,8 @@ pub(crate) struct Miss {
     pub(crate) key: Key,
     /// Who waits.
     pub(crate) arrival: Arrival,
+    /// Whether there is an answer whose time is over.
+    pub(crate) has_old: bool,
     packet: Box<[u8]>,
     /// Whether the log tells of it whatever comes of it.
     is_sampled: bool,
@@ -92,9 +118,16 @@ impl Answers {
         seen: Arc<Seen>,
         metrics: Metrics,
     ) -> Self {
+        let text = "its time is over, and nobody gives a newer one";
         Self {
             routes,
             cache,
+            stale: Stale {
+                config: config.cache.stale,
+                prefetch: config.cache.prefetch,
+                answer: ExtendedError::new(ErrorCode::StaleAnswer, text),
+                denial: ExtendedError::new(ErrorCode::StaleNxdomainAnswer, text),
+            },
             instance,
             access: AccessList::new(&config.access),
             exempt: AccessList::new(&config.limits.exempt),
@@ -186,13 +219,21 @@ impl Answers {
             self.metrics.answer(made.rcode);
             return Outcome::Answer;
         }
-        let kept = self.cache.look_up(&key, arrival.at, |entry| {
-            self.put(out, entry, query, arrival.transport, arrival.at);
-            entry.rcode()
+        let used = self.cache.look_up(&key, |entry, hits| {
+            let used = self.make_use_of(entry, hits, out, query, &arrival);
+            (used, entry.rcode())
         });
-        self.metrics.lookup(kept.is_some());
+        let has_old = matches!(used, Some((Use::Kept, _)));
+        let answered = match used {
+            Some((Use::Answer { lookup, ask }, rcode)) => Some((lookup, ask, rcode)),
+            Some((Use::Kept | Use::Over, _)) | None => self
+                .denied_above(out, query, &key, &arrival)
+                .then_some((Lookup::Denied, false, Rcode::NXDOMAIN)),
+        };
+        let lookup = answered.map_or(Lookup::Miss, |(lookup, ..)| lookup);
+        self.metrics.lookup(lookup);
         let is_sampled = self.log.is_sampled();
-        if let Some(rcode) = kept {
+        if let Some((_, ask, rcode)) = answered {
             if self.log.wants(is_sampled, rcode) {
                 let line = Line {
                     key: &key,
@@ -203,7 +244,11 @@ impl Answers {
                 };
                 self.log.answered(&line, is_sampled, Instant::now());
             }
-            return Outcome::Answer;
+            return if ask {
+                Outcome::Refresh(Box::new(key))
+            } else {
+                Outcome::Answer
+            };
         }
         if self.routes.zone_of(key.name()).is_none() {
             let reason = ExtendedError::new(
@@ -215,6 +260,7 @@ impl Answers {
         Outcome::Miss(Box::new(Miss {
             key,
             arrival,
+            has_old,
             packet: packet.into(),
             is_sampled,
         }))
@@ -278,14 +324,17 @@ impl Answers {
         Outcome::Silence
     }
 
-    /// Makes `out` the answer to a query that missed, now that it is there.
+    /// Makes `out` the answer to a query that missed, now that it is there: one whose
+    /// time is over rather than a failure.
     pub(crate) fn finish(&self, out: &mut Vec<u8>, miss: &Miss, entry: &Entry, now: Instant) {
+        if entry.rcode() == Rcode::SERVFAIL && self.finish_with_old(out, miss, now) {
+            return;
+        }
         // It was read before it became a miss.
         if let Ok(query) = self.read(&miss.packet, &miss.arrival) {
             self.put(out, entry, &query, miss.arrival.transport, now);
         }
-        let took = now.saturating_duration_since(miss.arrival.at);
-        self.metrics.miss_seconds.record(took.as_secs_f64());
+        self.note_miss(miss, now);
         let reason = entry.error().map(|error| error.text.as_str());
         if entry.rcode() == Rcode::SERVFAIL {
             let reason = reason.unwrap_or("its server says so");
@@ -301,8 +350,45 @@ impl Answers {
         self.log.answered(&line, miss.is_sampled, now);
     }
 
+    fn note_miss(&self, miss: &Miss, now: Instant) {
+        let took = now.saturating_duration_since(miss.arrival.at);
+        self.metrics.miss_seconds.record(took.as_secs_f64());
+    }
+
+    /// How long the client of a miss waits for an answer where there is an old one.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.stale.config.client_response
+    }
+
+    /// Makes `out` the answer to a query that missed from what was known before, if that
+    /// may still be used; then nobody asks again for a while.
+    pub(crate) fn finish_with_old(&self, out: &mut Vec<u8>, miss: &Miss, now: Instant) -> bool {
+        if !miss.has_old {
+            return false;
+        }
+        let (Some(entry), Ok(query)) = (
+            self.cache.last_known(&miss.key, now),
+            self.read(&miss.packet, &miss.arrival),
+        ) else {
+            return false;
+        };
+        let transport = miss.arrival.transport;
+        if entry.is_fresh(now) {
+            // Another question has brought it meanwhile.
+            self.put(out, &entry, &query, transport, now);
+        } else {
+            entry.put_off(now, self.stale.config.failure_recheck);
+            self.put_stale(out, &entry, &query, transport);
+        }
+        self.note_miss(miss, now);
+        true
+    }
+
     /// Makes `out` the answer to a query that missed when nobody may be asked.
-    pub(crate) fn too_busy(&self, out: &mut Vec<u8>, miss: &Miss) {
+    pub(crate) fn too_busy(&self, out: &mut Vec<u8>, miss: &Miss, now: Instant) {
+        if self.finish_with_old(out, miss, now) {
+            return;
+        }
         if let Ok(query) = self.read(&miss.packet, &miss.arrival) {
             let reason = ExtendedError::new(
                 ErrorCode::NotReady,
@@ -310,6 +396,81 @@ impl Answers {
             );
             self.error(out, &query, Rcode::SERVFAIL, Some(&reason));
         }
+    }
+
+    /// Makes `out` the answer from what is kept, if it is to be used now.
+    fn make_use_of(
+        &self,
+        entry: &Entry,
+        hits: u8,
+        out: &mut Vec<u8>,
+        query: &Query<'_>,
+        arrival: &Arrival,
+    ) -> Use {
+        let (now, transport) = (arrival.at, arrival.transport);
+        let Stale {
+            config, prefetch, ..
+        } = &self.stale;
+        if entry.is_fresh(now) {
+            self.put(out, entry, query, transport, now);
+            let ask = *prefetch
+                && hits >= WANTED
+                && entry.is_almost_over(now)
+                && entry.take_turn(now, config.failure_recheck);
+            self.metrics.prefetches.increment(ask.into());
+            let lookup = Lookup::Hit;
+            return Use::Answer { lookup, ask };
+        }
+        if !entry.is_of_use(now) {
+            return Use::Over;
+        }
+        let Some(zone) = self.routes.zone_for(entry.name(), query.rtype) else {
+            return Use::Over;
+        };
+        if !entry.has_failed_lately(now) && !zone.source.is_dead() {
+            return Use::Kept;
+        }
+        self.put_stale(out, entry, query, transport);
+        Use::Answer {
+            lookup: Lookup::Stale,
+            ask: zone.source.take_turn() && entry.take_turn(now, config.failure_recheck),
+        }
+    }
+
+    /// Makes `out` a denial of the name, where something above it is known not to exist.
+    fn denied_above(
+        &self,
+        out: &mut Vec<u8>,
+        query: &Query<'_>,
+        key: &Key,
+        arrival: &Arrival,
+    ) -> bool {
+        let zone = self.routes.zone_of(key.name());
+        let denial = zone.and_then(|zone| zone.denial(key, arrival.at));
+        if let Some(denial) = &denial {
+            self.put(out, denial, query, arrival.transport, arrival.at);
+        }
+        denial.is_some()
+    }
+
+    /// Makes `out` the answer from what is kept for want of anything newer (RFC 8767 §4).
+    /// Nobody vouches for it: signatures may have expired.
+    fn put_stale(&self, out: &mut Vec<u8>, entry: &Entry, query: &Query<'_>, transport: Transport) {
+        let error = match entry.rcode() {
+            Rcode::NXDOMAIN => &self.stale.denial,
+            _ => &self.stale.answer,
+        };
+        let kept = Kept {
+            error: Some(error),
+            is_secure: false,
+            ..entry.kept()
+        };
+        let ttl = u32::try_from(self.stale.config.ttl.as_secs()).unwrap_or(u32::MAX);
+        if patch::answer(out, kept, query, Ttls::All(ttl), transport) {
+            self.metrics.truncated.increment(1);
+        }
+        self.metrics.stale.increment(1);
+        self.metrics.answer(entry.rcode());
     }
 
     fn put(
@@ -320,7 +481,8 @@ impl Answers {
         transport: Transport,
         now: Instant,
     ) {
-        if patch::answer(out, entry.kept(), query, entry.age(now), transport) {
+        let ttls = Ttls::Aged(entry.age(now));
+        if patch::answer(out, entry.kept(), query, ttls, transport) {
             self.metrics.truncated.increment(1);
         }
         if self.rotates {
@@ -342,6 +504,9 @@ impl Answers {
         Outcome::Answer
     }
 }
+
+/// Who was asked for so often since it was last looked at will be again.
+const WANTED: u8 = 2;
 
 /// How many questions of one client may wait.
 #[derive(Debug, Clone, Copy)]

@@ -56,18 +56,24 @@ impl Cache {
 
     /// The answer kept under `key` whose time is not over at `now`.
     pub(crate) fn get(&self, key: &Key, now: Instant) -> Option<Arc<Entry>> {
-        self.look_up(key, now, Arc::clone)
+        let pick = |entry: &Arc<Entry>, _| entry.is_fresh(now).then(|| Arc::clone(entry));
+        self.look_up(key, pick)?
     }
 
-    /// Shows `look` the answer kept under `key` whose time is not over at `now`.
+    /// Shows `look` the answer kept under `key`, its time over or not, and how often
+    /// it was asked for lately.
     pub(crate) fn look_up<T>(
         &self,
         key: &Key,
-        now: Instant,
-        look: impl FnOnce(&Arc<Entry>) -> T,
+        look: impl FnOnce(&Arc<Entry>, u8) -> T,
     ) -> Option<T> {
-        let look = |entry: &Arc<Entry>| entry.is_fresh(now).then(|| look(entry));
-        self.shard(key).get(key.as_bytes(), look)?
+        self.shard(key).get(key.as_bytes(), look)
+    }
+
+    /// The answer kept under `key` that may be used at `now` if there is nothing newer.
+    pub(crate) fn last_known(&self, key: &Key, now: Instant) -> Option<Arc<Entry>> {
+        let pick = |entry: &Arc<Entry>, _| entry.is_of_use(now).then(|| Arc::clone(entry));
+        self.look_up(key, pick)?
     }
 
     /// Keeps `entry`, unless it may not be kept at all.
@@ -230,6 +236,7 @@ mod tests {
         let limits = entry::Limits {
             positive: Duration::from_secs(60),
             negative: Duration::from_secs(60),
+            stale: Duration::ZERO,
         };
         let alias = response(|message| {
             message.add_answer(cname("www.example.", 60, "a.broken.test."));

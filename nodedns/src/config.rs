@@ -217,6 +217,25 @@ pub struct Cache {
     pub max_ttl: Duration,
     /// The longest that a denial is used.
     pub max_negative_ttl: Duration,
+    /// What becomes of answers whose time is over.
+    pub stale: Stale,
+    /// Whether answers that are asked for are renewed before their time is over.
+    pub prefetch: bool,
+}
+
+/// Answers after their time, when there are no newer ones (RFC 8767).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale {
+    /// For how long after its time one may be used; zero: never.
+    pub max: Duration,
+    /// The same in every zone but the root's.
+    pub inner_max: Duration,
+    /// How long a client waits for a newer one.
+    pub client_response: Duration,
+    /// How long a name is not asked about again once that has failed.
+    pub failure_recheck: Duration,
+    /// What its TTLs are.
+    pub ttl: Duration,
 }
 
 impl Config {

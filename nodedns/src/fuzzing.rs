@@ -13,7 +13,7 @@ use crate::validate::budget::Budget;
 use crate::validate::{Judged, Moment, Policy, Scope, Step, VERDICTS, Validator, Verdict};
 use crate::wire::cookie::Secret;
 use crate::wire::name::Name;
-use crate::wire::patch::{self, Transport};
+use crate::wire::patch::{self, Transport, Ttls};
 use crate::wire::question::Query;
 use crate::wire::response::Response;
 use crate::wire::rrset::RrSet;
@@ -39,7 +39,13 @@ pub fn question(packet: &[u8]) {
     let now = Instant::now();
     let lifetime = std::time::Duration::from_secs(1);
     let entry = Entry::failure(&key, crate::wire::Rcode::SERVFAIL, error, lifetime, now);
-    patch::answer(&mut out, entry.kept(), &query, 0, Transport::Udp);
+    patch::answer(
+        &mut out,
+        entry.kept(),
+        &query,
+        Ttls::Aged(0),
+        Transport::Udp,
+    );
     assert!(Response::parse(out).is_some());
 }
 
@@ -64,6 +70,7 @@ pub fn response(packet: &[u8]) {
     let limits = Limits {
         positive: limit,
         negative: limit,
+        stale: limit,
     };
     let now = Instant::now();
     let entry = Entry::of(Judged::unchecked(response), limits, now);

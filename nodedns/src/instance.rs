@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::wire::patch::{self, Kept, Transport};
+use crate::wire::patch::{self, Kept, Transport, Ttls};
 use crate::wire::question::Query;
 use crate::wire::truncate::Cuts;
 use crate::wire::{CLASS_CH, QUESTION_AT, flag, rtype};
@@ -53,7 +53,7 @@ impl Instance {
             error: None,
             is_secure: false,
         };
-        patch::answer(out, kept, query, 0, transport);
+        patch::answer(out, kept, query, Ttls::Aged(0), transport);
     }
 
     /// The question, as it goes over UDP.

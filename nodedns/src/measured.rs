@@ -10,7 +10,7 @@ use crate::cache::key::Key;
 use crate::fuzzing::Recorded;
 use crate::validate::budget::Budget;
 use crate::validate::{Judged, Validator};
-use crate::wire::patch::{self, Transport};
+use crate::wire::patch::{self, Transport, Ttls};
 use crate::wire::question::Query;
 use crate::wire::response::Response;
 
@@ -52,7 +52,7 @@ impl Answers {
     pub fn look_up(&self, packet: &[u8]) -> bool {
         let query = Query::parse(packet);
         query.is_ok_and(|query| {
-            let found = self.cache.look_up(&Key::of(&query), self.now, |_| ());
+            let found = self.cache.look_up(&Key::of(&query), |_, _| ());
             found.is_some()
         })
     }
@@ -61,9 +61,9 @@ impl Answers {
     /// for the system calls.
     pub fn answer(&self, out: &mut Vec<u8>, packet: &[u8]) -> Option<()> {
         let query = Query::parse(packet).ok()?;
-        self.cache.look_up(&Key::of(&query), self.now, |entry| {
+        self.cache.look_up(&Key::of(&query), |entry, _| {
             let age = entry.age(self.now);
-            patch::answer(out, entry.kept(), &query, age, Transport::Udp);
+            patch::answer(out, entry.kept(), &query, Ttls::Aged(age), Transport::Udp);
         })
     }
 }
@@ -113,4 +113,5 @@ impl<'a> Chain<'a> {
 const LIMITS: Limits = Limits {
     positive: Duration::from_secs(86_400),
     negative: Duration::from_secs(3_600),
+    stale: Duration::ZERO,
 };

@@ -26,8 +26,13 @@ pub(crate) struct Metrics {
     queries: [Counter; 2],
     answers: Vec<(Rcode, Counter)>,
     other_answers: Counter,
-    hits: Counter,
-    misses: Counter,
+    lookups: [Counter; 4],
+    /// Answers whose time was over, for want of newer ones.
+    pub(crate) stale: Counter,
+    /// Answers asked for anew before their time was over.
+    pub(crate) prefetches: Counter,
+    /// Denials made of what was proved before.
+    pub(crate) synthesized: Counter,
     /// Questions that waited for the answer to the same question of another.
     pub(crate) coalesced: Counter,
     /// Answers cut to fit, TC set.
@@ -89,6 +94,19 @@ pub(crate) enum Limit {
     Length = 4,
 }
 
+/// What the cache had.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Lookup {
+    /// The answer.
+    Hit = 0,
+    /// One whose time is over, and it is known that there is no newer one.
+    Stale = 1,
+    /// A denial of something above the name.
+    Denied = 2,
+    /// None that can be used at once.
+    Miss = 3,
+}
+
 impl Metrics {
     /// Describes all metrics, and makes the handles.
     pub(crate) fn new() -> Self {
@@ -99,8 +117,11 @@ impl Metrics {
                 .map(|rcode| (rcode, counter!(ANSWERS, "rcode" => rcode.name())))
                 .into(),
             other_answers: counter!(ANSWERS, "rcode" => "other"),
-            hits: counter!(LOOKUPS, "result" => "hit"),
-            misses: counter!(LOOKUPS, "result" => "miss"),
+            lookups: ["hit", "stale", "denied", "miss"]
+                .map(|result| counter!(LOOKUPS, "result" => result)),
+            stale: counter!(STALE),
+            prefetches: counter!(PREFETCHES),
+            synthesized: counter!(SYNTHESIZED),
             coalesced: counter!(COALESCED),
             truncated: counter!(TRUNCATED),
             unanswered: [
@@ -148,8 +169,8 @@ impl Metrics {
     }
 
     /// The cache was asked.
-    pub(crate) fn lookup(&self, hit: bool) {
-        if hit { &self.hits } else { &self.misses }.increment(1);
+    pub(crate) fn lookup(&self, result: Lookup) {
+        self.lookups[result as usize].increment(1);
     }
 
     /// A response was judged.
@@ -389,6 +410,18 @@ fn describe() {
     describe_counter!(ANSWERS, "Answers, by response code");
     describe_counter!(LOOKUPS, "Questions that the cache was asked");
     describe_counter!(
+        SYNTHESIZED,
+        "Denials made of what NSEC and NSEC3 records proved before"
+    );
+    describe_counter!(
+        STALE,
+        "Answers whose time was over, given because no server gave newer ones"
+    );
+    describe_counter!(
+        PREFETCHES,
+        "Answers asked for anew before their time was over"
+    );
+    describe_counter!(
         COALESCED,
         "Questions that waited for the answer to the same question"
     );
@@ -476,6 +509,9 @@ const RELOAD_SECONDS: &str = "nodedns_config_last_reload_success_timestamp_secon
 const QUERIES: &str = "nodedns_queries_total";
 const ANSWERS: &str = "nodedns_answers_total";
 const LOOKUPS: &str = "nodedns_cache_lookups_total";
+const SYNTHESIZED: &str = "nodedns_synthesized_denials_total";
+const STALE: &str = "nodedns_stale_answers_total";
+const PREFETCHES: &str = "nodedns_prefetches_total";
 const COALESCED: &str = "nodedns_coalesced_total";
 const TRUNCATED: &str = "nodedns_truncated_total";
 const UNANSWERED: &str = "nodedns_unanswered_total";

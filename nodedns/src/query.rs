@@ -63,7 +63,7 @@ pub(crate) async fn run(
         at: Instant::now(),
     };
     match answers.answer_admitted(&mut answer, &packet, &query, arrival) {
-        Outcome::Answer | Outcome::Silence => {}
+        Outcome::Answer | Outcome::Refresh(_) | Outcome::Silence => {}
         Outcome::Miss(miss) => {
             let entry = resolver.resolve(&miss.key, Some(&record)).await;
             answers.finish(&mut answer, &miss, &entry, Instant::now());

@@ -1,16 +1,17 @@
 //! A miss on its way to an answer, step by step.
 //!
 //! ```text
-//! resolve ─► coalesce ─► cache, once more ─► route ─► source ─► judge ◄─► validate
-//!                 │                            ▲                     │
-//!                 │                            └── chase: a CNAME ◄──┤
-//!                 └── whoever asks the same waits      cache, all ◄──┘
+//! resolve ─► coalesce ─► cache, once more ─► above ─► route ─► source ─► judge ◄─► validate
+//!                 │                                     ▲                     │
+//!                 │                                     └── chase: a CNAME ◄──┤
+//!                 └── whoever asks the same waits               cache, all ◄──┘
 //! ```
 //!
 //! There is always an answer: what failed is an answer too, SERVFAIL with the
-//! reason, kept for a second. The work goes on when its client has gone, for the
-//! client asks again.
+//! reason, kept for a second, or an answer whose time is over. The work goes on when
+//! its client has gone, for the client asks again.
 
+pub(crate) mod above;
 mod chase;
 mod judge;
 mod rebinding;
@@ -18,6 +19,7 @@ pub(crate) mod route;
 mod sampled;
 mod source;
 mod succession;
+mod tree;
 mod trust_point;
 
 use std::net::IpAddr;
@@ -36,6 +38,7 @@ use crate::config::Config;
 use crate::errand::Errand;
 use crate::explain::{Event, Record};
 use crate::metrics::Metrics;
+use crate::resolve::above::Found;
 use crate::resolve::chase::Chain;
 use crate::resolve::judge::{Judge, SECOND_OPINION};
 use crate::resolve::rebinding::Filter;
@@ -56,6 +59,10 @@ pub(crate) struct Resolver {
     judge: Arc<Judge>,
     filter: Filter,
     flights: Flights<Entry>,
+    /// Questions about what lies above a name.
+    above: Flights<()>,
+    /// How long a name that has an answer is not asked about again after a failure.
+    failure_recheck: Duration,
     /// Set once another one has taken its place.
     is_retired: AtomicBool,
     metrics: Metrics,
@@ -76,6 +83,8 @@ impl Resolver {
             judge: Arc::new(Judge::new(config, metrics.clone())),
             filter: Filter::new(&config.rebinding),
             flights: Flights::default(),
+            above: Flights::default(),
+            failure_recheck: config.cache.stale.failure_recheck,
             is_retired: AtomicBool::new(false),
             metrics,
         }
@@ -91,7 +100,7 @@ impl Resolver {
                 // The flight before this one may have landed since the look-up.
                 let entry = match self.cache.get(key, now) {
                     Some(entry) => entry,
-                    None => self.find(key, deadline, record).await,
+                    None => self.find_or_deny(key, deadline, record).await,
                 };
                 flight.land(&entry);
                 entry
@@ -107,9 +116,49 @@ impl Resolver {
         }
     }
 
+    /// Has a newer answer to `key` in the cache, if there is one: unless somebody asks
+    /// already, or nobody answers.
+    pub(crate) async fn refresh(&self, key: &Key) {
+        if let Seat::Pilot(flight) = self.flights.board(key) {
+            let entry = self.find(key, Instant::now() + BUDGET, None).await;
+            flight.land(&entry);
+        }
+    }
+
     /// The chain of trust above `name`, as far as it is known.
     pub(crate) fn links(&self, name: &Name) -> Vec<TrustLink> {
         self.judge.validator().links(name, judge::now())
+    }
+
+    /// Asks, unless what lies above the name shows that there is nothing to ask for.
+    async fn find_or_deny(
+        &self,
+        key: &Key,
+        deadline: Instant,
+        record: Option<&Record>,
+    ) -> Arc<Entry> {
+        if let Some(entry) = self.proved_denial(key) {
+            return Arc::new(entry);
+        }
+        let mut errand = Errand::new(record);
+        match self.look_above(key, deadline, &mut errand).await {
+            Found::Denied(entry) => Arc::new(entry),
+            Found::Nothing(beneath) => {
+                let entry = self.find(key, deadline, record).await;
+                self.learn(key, beneath, &entry);
+                entry
+            }
+        }
+    }
+
+    /// The denial that follows from what signed zones have proved before.
+    fn proved_denial(&self, key: &Key) -> Option<Entry> {
+        let zone = self
+            .routes
+            .zone_of(key.name())
+            .filter(|zone| zone.validate)?;
+        let denied = self.judge.deny(key, &zone.name)?;
+        Some(Entry::of(denied, zone.limits, Instant::now().into_std()))
     }
 
     /// Asks, and keeps the answer.
@@ -125,9 +174,12 @@ impl Resolver {
                 Some(address) => Err(self.withheld(key, address)),
             }
         });
-        let entry = match found {
-            Ok((judged, limits)) => Entry::of(judged, limits, Instant::now().into_std()),
-            Err(broken) => broken.entry(key),
+        let (entry, is_bogus) = match found {
+            Ok((judged, limits)) => {
+                let entry = Entry::of(judged, limits, Instant::now().into_std());
+                (entry, false)
+            }
+            Err(broken) => (broken.entry(key), broken.is_bogus),
         };
         debug!(
             question = %key,
@@ -137,7 +189,19 @@ impl Resolver {
             "asked"
         );
         let entry = Arc::new(entry);
-        self.keep(key, &entry, epoch);
+        // A failure takes no answer's place that may be used for want of a newer one. One
+        // that cannot be believed does: who broke his zone is to see it.
+        let now = Instant::now().into_std();
+        match self.cache.last_known(key, now) {
+            Some(old)
+                if entry.rcode() == Rcode::SERVFAIL
+                    && !is_bogus
+                    && old.rcode() != Rcode::SERVFAIL =>
+            {
+                old.put_off(now, self.failure_recheck);
+            }
+            _ => self.keep(key, &entry, epoch),
+        }
         entry
     }
 
@@ -370,9 +434,9 @@ impl Broken {
         }
     }
 
-    fn entry(self, key: &Key) -> Entry {
+    fn entry(&self, key: &Key) -> Entry {
         let now = Instant::now().into_std();
-        Entry::failure(key, Rcode::SERVFAIL, self.error, self.lifetime, now)
+        Entry::failure(key, Rcode::SERVFAIL, self.error.clone(), self.lifetime, now)
     }
 }
 

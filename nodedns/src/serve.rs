@@ -22,9 +22,11 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::error;
 
 use crate::answer::{Answers, Miss, Outcome};
+use crate::cache::key::Key;
 use crate::client::{Arrival, Client};
 use crate::metrics::{Limit, Metrics, Unanswered};
 use crate::resolve::Resolver;
@@ -114,7 +116,7 @@ impl Service {
             Place::None(Question { parts, miss, .. }) => {
                 self.metrics.limited(Limit::Waiting);
                 let mut out = Vec::new();
-                parts.answers.too_busy(&mut out, &miss);
+                parts.answers.too_busy(&mut out, &miss, Instant::now());
                 Err(out)
             }
         }
@@ -144,15 +146,47 @@ impl Service {
         if is_too_old(Instant::now()) {
             return;
         }
-        let entry = parts.resolver.resolve(&miss.key, None).await;
+        let Parts { answers, resolver } = &*parts;
+        let mut out = Vec::new();
+        let mut resolving = pin!(resolver.resolve(&miss.key, None));
+        let in_time = if miss.has_old {
+            timeout(answers.patience(), &mut resolving).await.ok()
+        } else {
+            None
+        };
+        let entry = match in_time {
+            Some(entry) => entry,
+            None if answers.finish_with_old(&mut out, &miss, Instant::now()) => {
+                reply(&self.metrics, &out);
+                // Others wait for it, and so does the cache.
+                resolving.await;
+                return;
+            }
+            None => resolving.await,
+        };
         let now = Instant::now();
         // Who has a connection is who he says, and waits as long as he likes.
         if miss.arrival.transport == Transport::Udp && is_too_old(now) {
             return;
         }
-        let mut out = Vec::new();
-        parts.answers.finish(&mut out, &miss, &entry, now);
+        answers.finish(&mut out, &miss, &entry, now);
         reply(&self.metrics, &out);
+    }
+
+    /// Has a newer answer to `key` found, unless too many wait already: for nobody
+    /// waits for this one.
+    fn refresh(self: &Arc<Self>, parts: &Arc<Parts>, key: Key) {
+        let mut misses = self.misses.lock();
+        misses.reap();
+        if misses.tasks.len() < MAX_MISSES / 2 {
+            let (service, parts) = (Arc::clone(self), Arc::clone(parts));
+            misses.tasks.spawn(async move {
+                if caught(parts.resolver.refresh(&key)).await.is_err() {
+                    error!("renewing an answer panicked: please report this");
+                    service.metrics.panics.increment(1);
+                }
+            });
+        }
     }
 
     /// Waits until every miss has its answer. Nobody may add any more.

@@ -33,7 +33,7 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -60,6 +60,8 @@ pub(crate) struct Upstream {
     role: Role,
     network: Arc<Network>,
     slots: Semaphore,
+    /// When it may be tried for everybody, while no server answers.
+    next_try: Mutex<Instant>,
 }
 
 /// What servers are to their zone, and hence what counts as their answer.
@@ -98,6 +100,7 @@ impl Upstream {
             role,
             network,
             slots: Semaphore::new(MAX_QUESTIONS),
+            next_try: Mutex::new(Instant::now()),
         }
     }
 
@@ -156,10 +159,31 @@ impl Upstream {
         self.servers.len() > 1
     }
 
+    /// Whether no server answers, as far as is known.
+    pub(crate) fn is_dead(&self) -> bool {
+        let now = Instant::now();
+        let mut servers = self.servers.iter();
+        servers.all(|server| server.health(now) == Health::Dead)
+    }
+
+    /// Whether a question for which nobody waits is to be asked: where no server answers
+    /// one is for all, once a second.
+    pub(crate) fn take_turn(&self) -> bool {
+        if !self.is_dead() {
+            return true;
+        }
+        let now = Instant::now();
+        let mut next_try = self.next_try.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = *next_try <= now;
+        if is_due {
+            *next_try = now + MOMENT_FOR_THE_DEAD;
+        }
+        is_due
+    }
+
     fn no_slot(&self) -> Failure {
-        let (now, zone) = (Instant::now(), self.zone.clone());
-        let is_dead = |server: &Arc<Server>| server.health(now) == Health::Dead;
-        if self.servers.iter().all(is_dead) {
+        let zone = self.zone.clone();
+        if self.is_dead() {
             Failure::NoAnswer { zone }
         } else {
             Failure::TooBusy { zone }

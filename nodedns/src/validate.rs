@@ -16,6 +16,7 @@
 //! under the last one; the whole is worth what its worst part is. Work is
 //! bounded by [`budget`]; what lies, lies to the cost of one SERVFAIL.
 
+mod aggressive;
 pub(crate) mod budget;
 mod chain;
 mod classify;
@@ -40,17 +41,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::anchors::Anchors;
+use crate::validate::aggressive::Denials;
 use crate::validate::budget::Budget;
-use crate::validate::chain::insecure;
+use crate::validate::chain::{SignedProofs, insecure};
 use crate::validate::response::{Examination, Halt};
 use crate::validate::zones::Zones;
 use crate::wire::name::Name;
 use crate::wire::put_u32;
+use crate::wire::record::Section;
 use crate::wire::response::Response;
 use crate::wire::rrset::RrSet;
 use crate::wire::rtype;
 use crate::wire::select::select;
 
+pub(crate) use crate::validate::aggressive::Asked;
 pub(crate) use crate::validate::classify::Scope;
 pub(crate) use crate::validate::clock::Clock;
 pub use crate::validate::key::Policy;
@@ -70,6 +74,7 @@ pub(crate) struct Validator {
     epoch: AtomicU64,
     policy: Policy,
     zones: Zones,
+    denials: Denials,
 }
 
 /// The time, on two clocks: signatures go by the calendar, memory by what passes.
@@ -106,6 +111,7 @@ impl Validator {
             epoch: AtomicU64::new(0),
             policy,
             zones: Zones::default(),
+            denials: Denials::default(),
         }
     }
 
@@ -115,12 +121,14 @@ impl Validator {
         let mut held = self.anchors.write().unwrap_or_else(PoisonError::into_inner);
         *held = Arc::new(anchors);
         self.zones.forget_within(changed);
+        self.denials.clear();
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Forgets what it knows of the names `tops` and all below them.
     pub(crate) fn forget_within(&self, tops: &[Name]) {
         self.zones.forget_within(tops);
+        self.denials.clear();
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -163,7 +171,10 @@ impl Validator {
             proofs: HashMap::new(),
         };
         let examined = examination.run(&name, asked, scope);
-        let kept = examination.kept;
+        let Examination { kept, proofs, .. } = examination;
+        if matches!(examined, Ok(Verdict::Secure)) {
+            self.remember(&sets, &kept, &proofs, moment.instant);
+        }
         let mut verdict = match examined {
             Ok(verdict) => verdict,
             Err(Halt::Bogus(fault)) => Verdict::Bogus(fault),
@@ -186,6 +197,39 @@ impl Validator {
             }
         };
         Step::Done(verdict, judged)
+    }
+}
+
+impl Validator {
+    /// The answer to what is `asked`, if what was proved before proves that there is none.
+    pub(crate) fn deny(&self, asked: &Asked<'_>, now: Instant) -> Option<Judged> {
+        let max_iterations = self.policy.nsec3_max_iterations;
+        self.denials.deny(asked, max_iterations, now)
+    }
+
+    /// Takes the proofs of a secure response for later questions.
+    fn remember(
+        &self,
+        sets: &[RrSet],
+        kept: &HashMap<usize, Option<u32>>,
+        proofs: &HashMap<Name, SignedProofs>,
+        now: Instant,
+    ) {
+        for (zone, proofs) in proofs {
+            let used = proofs.sets.iter().filter(|(at, _)| kept.contains_key(at));
+            for (at, ttl) in used {
+                self.denials.learn(zone, &sets[*at], *ttl, now);
+            }
+        }
+        let soas = sets
+            .iter()
+            .enumerate()
+            .filter(|(_, set)| set.section == Section::Authority && set.rtype == rtype::SOA);
+        for (at, set) in soas {
+            if let Some(Some(ttl)) = kept.get(&at) {
+                self.denials.learn(&set.owner, set, *ttl, now);
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The subjects, each a file `NAME.rs` and a folder `NAME` beside it.
-const SUBJECTS: [&str; 18] = [
+const SUBJECTS: [&str; 19] = [
     "control/src/desired",
     "control/src/encryption",
     "control/src/installed",
@@ -18,6 +18,7 @@ const SUBJECTS: [&str; 18] = [
     "nodedns/src/recurse/course",
     "nodedns/src/recurse/referral",
     "nodedns/src/recurse/scrub",
+    "nodedns/src/resolve/tree",
     "nodedns/src/upstream/authority",
     "nodedns/src/upstream/standing",
     "nodedns/src/validate",

@@ -18,15 +18,15 @@ use tests::wait;
 use crate::node::{Node, zone};
 
 /// A cluster with its DNS, a root that denies what it does not know, and a node that asks both.
-struct Scene {
+pub(crate) struct Scene {
     cluster: Cluster,
-    _coredns: CoreDns,
+    pub(crate) coredns: CoreDns,
     _root: Authoritative,
-    node: Node,
+    pub(crate) node: Node,
 }
 
 impl Scene {
-    async fn new(place: &Place) -> Option<Self> {
+    pub(crate) async fn new(place: &Place) -> Option<Self> {
         let cluster = Cluster::builder(place).start().await?;
         // The API server makes the namespace a moment after it is ready.
         let namespaces: Api<Namespace> = Api::all(cluster.client(0));
@@ -37,8 +37,8 @@ impl Scene {
         let address = place.socket_address(2, 5353);
         let kubeconfig = cluster.kubeconfig(&format!("https://{}", cluster.upstreams()[0]));
         let corefile = format!(
-            "cluster.local:5353 in-addr.arpa:5353 {{\n bind {}\n \
-             kubernetes cluster.local in-addr.arpa {{\n  kubeconfig {}\n }}\n}}\n",
+            "cluster.local:5353 in-addr.arpa:5353 {{\n bind {}\n log\n \
+             kubernetes cluster.local in-addr.arpa {{\n  kubeconfig {}\n  pods insecure\n }}\n}}\n",
             address.ip(),
             kubeconfig.display()
         );
@@ -56,13 +56,13 @@ impl Scene {
         let node = Node::start(place, &zones.concat()).await;
         Some(Self {
             cluster,
-            _coredns: coredns,
+            coredns,
             _root: root,
             node,
         })
     }
 
-    async fn create_service(&self, object: serde_json::Value) -> Service {
+    pub(crate) async fn create_service(&self, object: serde_json::Value) -> Service {
         let services: Api<Service> = Api::namespaced(self.cluster.client(0), "default");
         let service = serde_json::from_value(object).unwrap();
         services
@@ -71,8 +71,30 @@ impl Scene {
             .unwrap()
     }
 
+    /// Makes a headless Service `db` with two endpoints.
+    pub(crate) async fn create_headless(&self) {
+        self.create_service(json!({
+            "metadata": {"name": "db"},
+            "spec": {"clusterIP": "None", "ports": [{"name": "sql", "port": 5432}]},
+        }))
+        .await;
+        let slices: Api<EndpointSlice> = Api::namespaced(self.cluster.client(0), "default");
+        let slice = json!({
+            "metadata": {"name": "db-1", "labels": {"kubernetes.io/service-name": "db"}},
+            "addressType": "IPv4",
+            "ports": [{"name": "sql", "port": 5432, "protocol": "TCP"}],
+            "endpoints": [
+                {"addresses": ["10.1.0.1"], "hostname": "db-0", "conditions": {"ready": true}},
+                {"addresses": ["10.1.0.2"], "hostname": "db-1", "conditions": {"ready": true}},
+            ],
+        });
+        let slice = serde_json::from_value(slice).unwrap();
+        let made = slices.create(&PostParams::default(), &slice).await;
+        made.unwrap();
+    }
+
     /// Waits until the name has these data.
-    async fn until(&self, name: &str, kind: RecordType, data: &[&str]) {
+    pub(crate) async fn until(&self, name: &str, kind: RecordType, data: &[&str]) {
         wait::until(name, Duration::from_secs(20), async || {
             let reply = Question::new(name, kind).ask(self.node.address).await?;
             match reply.data(kind) {
@@ -145,29 +167,7 @@ async fn every_kind_of_name_of_the_cluster_is_found() {
     scene.until(&pointer, RecordType::PTR, &[web]).await;
 
     // Headless: the addresses of the endpoints, each with a name of its own.
-    scene
-        .create_service(json!({
-            "metadata": {"name": "db"},
-            "spec": {"clusterIP": "None", "ports": [{"name": "sql", "port": 5432}]},
-        }))
-        .await;
-    let slices: Api<EndpointSlice> = Api::namespaced(scene.cluster.client(0), "default");
-    let slice = json!({
-        "metadata": {"name": "db-1", "labels": {"kubernetes.io/service-name": "db"}},
-        "addressType": "IPv4",
-        "ports": [{"name": "sql", "port": 5432, "protocol": "TCP"}],
-        "endpoints": [
-            {"addresses": ["10.1.0.1"], "hostname": "db-0", "conditions": {"ready": true}},
-            {"addresses": ["10.1.0.2"], "hostname": "db-1", "conditions": {"ready": true}},
-        ],
-    });
-    slices
-        .create(
-            &PostParams::default(),
-            &serde_json::from_value(slice).unwrap(),
-        )
-        .await
-        .unwrap();
+    scene.create_headless().await;
     let db = "db.default.svc.cluster.local.";
     scene
         .until(db, RecordType::A, &["10.1.0.1", "10.1.0.2"])

@@ -1,6 +1,6 @@
 //! Answers that are made here, of records that nobody sent.
 
-use crate::wire::patch::{self, Kept, Transport};
+use crate::wire::patch::{self, Kept, Transport, Ttls};
 use crate::wire::question::Query;
 use crate::wire::truncate::Cuts;
 use crate::wire::{CLASS_IN, QUESTION_AT, Rcode, flag, rtype};
@@ -66,7 +66,7 @@ impl Made {
             error: None,
             is_secure: false,
         };
-        patch::answer(out, kept, query, 0, transport);
+        patch::answer(out, kept, query, Ttls::Aged(0), transport);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One answer as it is kept: the message without OPT, where its TTLs are, and
 //! how long it may be used.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cache::key::Key;
@@ -11,7 +12,7 @@ use crate::wire::patch::{Kept, age_ttls};
 use crate::wire::record::Section;
 use crate::wire::response::Response;
 use crate::wire::truncate::Cuts;
-use crate::wire::{CLASS_IN, QUESTION_AT, Rcode, flag, header_rcode, put_u32};
+use crate::wire::{CLASS_IN, QUESTION_AT, Rcode, flag, header_rcode, put_u32, u16_at};
 
 /// The longest that answers may be used, whatever their TTLs say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) struct Limits {
     pub(crate) positive: Duration,
     /// Answers that say that there is none.
     pub(crate) negative: Duration,
+    /// Either, after their time, while there is nothing newer.
+    pub(crate) stale: Duration,
 }
 
 /// An answer, kept. There are hundreds of thousands of them: each field is as small as
@@ -32,8 +35,14 @@ pub(crate) struct Entry {
     question_end: u16,
     additional_at: u16,
     is_secure: bool,
+    /// Whether asking for a newer one has.
+    has_failed: AtomicBool,
     /// In milliseconds.
     lifetime: u32,
+    /// In seconds, after the lifetime.
+    stale: u32,
+    /// Milliseconds after it was stored; until then nobody need ask anew. 0: somebody has to.
+    put_off: AtomicU32,
     stored: Instant,
     error: Option<Box<ExtendedError>>,
 }
@@ -67,6 +76,7 @@ impl Entry {
         let ttls = layout.records.iter().map(|record| record.ttl_at);
         Self {
             is_secure,
+            stale: seconds(limits.stale),
             error: note.map(Box::new),
             ..Self::new(
                 wire,
@@ -97,7 +107,10 @@ impl Entry {
             question_end: question_end as u16,
             additional_at: additional_at as u16,
             is_secure: false,
-            lifetime: u32::try_from(lifetime.as_millis()).unwrap_or(u32::MAX),
+            has_failed: AtomicBool::new(false),
+            lifetime: milliseconds(lifetime),
+            stale: 0,
+            put_off: AtomicU32::new(0),
             stored: now,
             error: None,
         }
@@ -138,6 +151,51 @@ impl Entry {
             .saturating_sub(now.saturating_duration_since(self.stored))
     }
 
+    /// Whether it may be used at `now` if there is nothing newer.
+    pub(crate) fn is_of_use(&self, now: Instant) -> bool {
+        let most = u64::from(self.lifetime) + 1_000 * u64::from(self.stale);
+        // What may not be kept is not kept for later either.
+        self.lifetime > 0
+            && now.saturating_duration_since(self.stored) < Duration::from_millis(most)
+    }
+
+    /// Whether its time will soon be over: of ten parts less than one is left.
+    pub(crate) fn is_almost_over(&self, now: Instant) -> bool {
+        self.left(now).as_millis() < u128::from(self.lifetime / 10)
+    }
+
+    /// Whether whoever calls is to ask for a newer one, which nobody else is then for so
+    /// long.
+    pub(crate) fn take_turn(&self, now: Instant, pause: Duration) -> bool {
+        let age = now.saturating_duration_since(self.stored);
+        let before = self.put_off.load(Ordering::Relaxed);
+        before <= milliseconds(age)
+            && self
+                .put_off
+                .compare_exchange(
+                    before,
+                    milliseconds(age + pause),
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+    }
+
+    /// Asking for a newer one has failed, or takes long: nobody is to for so long.
+    pub(crate) fn put_off(&self, now: Instant, pause: Duration) {
+        let until = now.saturating_duration_since(self.stored) + pause;
+        self.put_off.store(milliseconds(until), Ordering::Relaxed);
+        self.has_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether asking for a newer one has failed, so lately that it would again as far
+    /// as anybody knows.
+    pub(crate) fn has_failed_lately(&self, now: Instant) -> bool {
+        let age = milliseconds(now.saturating_duration_since(self.stored));
+        let until = self.put_off.load(Ordering::Relaxed);
+        self.has_failed.load(Ordering::Relaxed) && age.saturating_sub(until) < milliseconds(LATELY)
+    }
+
     /// Whole seconds since it was stored.
     pub(crate) fn age(&self, now: Instant) -> u32 {
         seconds(now.saturating_duration_since(self.stored))
@@ -171,6 +229,11 @@ impl Entry {
     /// Whether it was validated from a trust anchor down.
     pub(crate) const fn is_secure(&self) -> bool {
         self.is_secure
+    }
+
+    /// Whether it has records in its answer section.
+    pub(crate) fn has_answers(&self) -> bool {
+        u16_at(self.parts().0, 6).is_some_and(|count| count > 0)
     }
 
     /// Why there is no answer, or what else is to be said about it.
@@ -237,6 +300,13 @@ fn denial_ttl(response: &Response, limits: Limits) -> Option<u32> {
     )
 }
 
+/// How long a failure says something of how it is now.
+const LATELY: Duration = Duration::from_secs(30);
+
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
 fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
@@ -252,6 +322,7 @@ pub(crate) mod tests {
     const LIMITS: Limits = Limits {
         positive: Duration::from_secs(1_000),
         negative: Duration::from_secs(100),
+        stale: Duration::from_secs(10),
     };
 
     pub(crate) fn failure(key: &Key, rcode: Rcode, seconds: u64, now: Instant) -> Arc<Entry> {
@@ -346,6 +417,54 @@ pub(crate) mod tests {
         });
         assert!(Message::from_vec(&entry.aged(now)).unwrap().edns.is_none());
         assert_eq!(entry.kept().ttls.len(), 1);
+    }
+
+    #[test]
+    fn after_its_time_it_is_of_use_for_a_while() {
+        let now = Instant::now();
+        let entry = entry(now, |message| {
+            message.add_answer(a("www.example.", 60, 1));
+        });
+        let at = |seconds| now + Duration::from_secs(seconds);
+        assert!(entry.is_fresh(at(59)) && !entry.is_fresh(at(60)));
+        assert!(entry.is_of_use(at(69)) && !entry.is_of_use(at(70)));
+        assert!(!entry.is_almost_over(at(54)) && entry.is_almost_over(at(55)));
+        let failure = failure(
+            &Key::new(b"\x01a\0", 1, false, false),
+            Rcode::SERVFAIL,
+            1,
+            now,
+        );
+        assert!(!failure.is_of_use(at(1)));
+    }
+
+    #[test]
+    fn what_may_not_be_kept_is_of_no_use_later() {
+        let now = Instant::now();
+        let entry = entry(now, |message| {
+            message.add_answer(a("www.example.", 0, 1));
+        });
+        assert!(!entry.is_of_use(now));
+    }
+
+    #[test]
+    fn one_asks_anew_at_a_time() {
+        let now = Instant::now();
+        let entry = entry(now, |message| {
+            message.add_answer(a("www.example.", 60, 1));
+        });
+        let (at, pause) = (
+            |seconds| now + Duration::from_secs(seconds),
+            Duration::from_secs(5),
+        );
+        assert!(entry.take_turn(at(60), pause) && !entry.take_turn(at(64), pause));
+        assert!(entry.take_turn(at(65), pause));
+        assert!(!entry.has_failed_lately(at(65)), "nobody knows yet");
+        entry.put_off(at(66), pause);
+        assert!(!entry.take_turn(at(70), pause));
+        assert!(entry.has_failed_lately(at(66)) && entry.has_failed_lately(at(100)));
+        assert!(!entry.has_failed_lately(at(101)));
+        assert!(entry.take_turn(at(101), pause));
     }
 
     #[test]

@@ -64,17 +64,19 @@ impl Store {
         }
     }
 
-    /// Shows `look` what is kept under `key`, fresh or not.
-    pub(super) fn get<T>(&self, key: &[u8], look: impl FnOnce(&Arc<Entry>) -> T) -> Option<T> {
+    /// Shows `look` what is kept under `key`, fresh or not, and how often it was asked
+    /// for since it was last looked at, this time included: up to [`MAX_HITS`].
+    pub(super) fn get<T>(&self, key: &[u8], look: impl FnOnce(&Arc<Entry>, u8) -> T) -> Option<T> {
         let items = self.items.pin();
         let item = items.get(key)?;
         // Most answers that are asked for have been before: then nothing is written.
         // What two threads add at once may count as one.
-        let hits = item.hits.load(Ordering::Relaxed);
+        let mut hits = item.hits.load(Ordering::Relaxed);
         if hits < MAX_HITS {
-            item.hits.store(hits + 1, Ordering::Relaxed);
+            hits += 1;
+            item.hits.store(hits, Ordering::Relaxed);
         }
-        Some(look(&item.entry))
+        Some(look(&item.entry, hits))
     }
 
     /// Keeps `entry` under `key` in place of what was there, and gives the number
@@ -91,7 +93,9 @@ impl Store {
             Some((key, item)) => {
                 let in_main = item.in_main.load(Ordering::Relaxed);
                 order.queue(in_main).bytes -= item.cost as usize;
-                (Arc::clone(key), item.hits.load(Ordering::Relaxed), in_main)
+                // Whether the newer one is wanted as well is to be seen.
+                let hits = item.hits.load(Ordering::Relaxed).min(1);
+                (Arc::clone(key), hits, in_main)
             }
             None => {
                 let key: Arc<[u8]> = key.into();
@@ -194,8 +198,8 @@ impl Store {
         };
         let cost = item.cost as usize;
         order.small.bytes -= cost;
-        let fresh = item.entry.is_fresh(now);
-        if fresh && item.hits.load(Ordering::Relaxed) > 0 {
+        let is_of_use = item.entry.is_of_use(now);
+        if is_of_use && item.hits.load(Ordering::Relaxed) > 0 {
             item.hits.store(0, Ordering::Relaxed);
             item.in_main.store(true, Ordering::Relaxed);
             order.main.bytes += cost;
@@ -203,7 +207,7 @@ impl Store {
             return false;
         }
         items.remove(&key);
-        if fresh {
+        if is_of_use {
             order.ghost.remember(&key, items.len());
         }
         true
@@ -220,7 +224,7 @@ impl Store {
             return false;
         };
         let hits = item.hits.load(Ordering::Relaxed);
-        if hits > 0 && item.entry.is_fresh(now) {
+        if hits > 0 && item.entry.is_of_use(now) {
             item.hits.store(hits - 1, Ordering::Relaxed);
             order.main.keys.push_back(key);
             return false;
@@ -317,7 +321,7 @@ mod tests {
         }
 
         fn has(&self, number: u16) -> bool {
-            self.store.get(key(number).as_bytes(), |_| ()).is_some()
+            self.store.get(key(number).as_bytes(), |_, _| ()).is_some()
         }
     }
 

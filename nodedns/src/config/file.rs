@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{self, Config, Mode, Policy};
 
 pub use self::access::{Access, Networks};
-pub use self::cache::{Cache, Size, SizeError};
+pub use self::cache::{Cache, Size, SizeError, Stale};
 pub use self::limits::Limits;
 pub use self::query_log::QueryLog;
 pub use self::rebinding::Rebinding;

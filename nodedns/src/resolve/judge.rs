@@ -22,9 +22,9 @@ use crate::resolve::sampled::Sampled;
 use crate::resolve::source::{Reply, Source};
 use crate::upstream::pool::Server;
 use crate::validate::budget::Budget;
-use crate::validate::{Clock, Judged, Moment, Need, Scope, Step, Validator, Verdict};
+use crate::validate::{Asked, Clock, Judged, Moment, Need, Scope, Step, Validator, Verdict};
 use crate::wire::edns::{ErrorCode, ExtendedError};
-use crate::wire::name::Text;
+use crate::wire::name::{Name, Text};
 use crate::wire::response::Response;
 
 /// The validator with its way to the servers. Shared by all workers.
@@ -57,6 +57,23 @@ impl Judge {
     pub(super) fn fits(&self, config: &Config) -> bool {
         let validation = &config.validation;
         self.mode == validation.mode && self.validator.policy() == validation.policy
+    }
+
+    /// The answer to `key`, which is in the zone `within`, if what was proved before proves
+    /// that there is none (RFC 8198).
+    pub(super) fn deny(&self, key: &Key, within: &Name) -> Option<Judged> {
+        if self.mode == Mode::Log || key.checking_disabled() {
+            return None;
+        }
+        let asked = Asked {
+            name: key.name(),
+            rtype: key.rtype(),
+            dnssec_ok: key.dnssec_ok(),
+            within,
+        };
+        let denied = self.validator.deny(&asked, Instant::now().into_std())?;
+        self.metrics.synthesized.increment(1);
+        Some(denied)
     }
 
     /// What it judges by.

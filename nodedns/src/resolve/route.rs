@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cache::entry::Limits;
 use crate::config::{self, Config, Forward};
 use crate::recurse::Recursor;
+use crate::resolve::above::Tree;
 use crate::resolve::source::Source;
 use crate::upstream::pool::{Network, Server};
 use crate::upstream::{Role, Upstream};
@@ -33,6 +34,8 @@ pub(crate) struct Zone {
     pub(crate) source: Arc<Source>,
     /// What the configuration says of that.
     origin: config::Source,
+    /// What is known to exist there; for zones that nobody signs.
+    pub(super) tree: Option<Arc<Tree>>,
     /// How long its answers are kept.
     pub(crate) limits: Limits,
     /// Whether its answers must be signed where a trust anchor says so.
@@ -70,9 +73,11 @@ impl Routes {
             next.recursor = Some((recursion.clone(), Arc::clone(recursor)));
         }
         for zone in &config.zones {
+            let source = next.source(zone, &config.recursion, before);
             let ready = Zone {
                 name: zone.name.clone(),
-                source: next.source(zone, &config.recursion, before),
+                tree: self.tree(zone, &source),
+                source,
                 origin: zone.source.clone(),
                 limits: limits(&config.cache, zone),
                 validate: zone.validate,
@@ -122,6 +127,19 @@ impl Routes {
                 }
             }
         }
+    }
+
+    /// What is known to exist in `zone`, asked from `source` as before or not.
+    fn tree(&self, zone: &config::Zone, source: &Arc<Source>) -> Option<Arc<Tree>> {
+        if zone.validate || zone.is_root() || matches!(**source, Source::Recursion(_)) {
+            return None;
+        }
+        let name = zone.name.as_wire();
+        let before = self.by_name.get(name);
+        before
+            .filter(|before| Arc::ptr_eq(&before.source, source))
+            .and_then(|before| before.tree.clone())
+            .or_else(|| Some(Arc::new(Tree::new(name, Instant::now()))))
     }
 
     /// The server that is asked so, which is one for all zones.
@@ -197,13 +215,18 @@ fn same(one: Option<&Zone>, other: Option<&Zone>) -> bool {
 
 /// How long the answers of `zone` are kept.
 fn limits(cache: &config::Cache, zone: &config::Zone) -> Limits {
+    let (negative, stale) = if zone.is_root() {
+        (cache.max_negative_ttl, cache.stale.max)
+    } else {
+        (
+            cache.max_negative_ttl.min(INNER_NEGATIVE),
+            cache.stale.inner_max,
+        )
+    };
     Limits {
         positive: cache.max_ttl,
-        negative: if zone.is_root() {
-            cache.max_negative_ttl
-        } else {
-            cache.max_negative_ttl.min(INNER_NEGATIVE)
-        },
+        negative,
+        stale,
     }
 }
 

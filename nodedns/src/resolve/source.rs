@@ -64,6 +64,22 @@ impl Source {
         }
     }
 
+    /// Whether nobody answers, as far as is known. Of the world that is never known.
+    pub(crate) fn is_dead(&self) -> bool {
+        match self {
+            Self::Servers(upstream) => upstream.is_dead(),
+            Self::Recursion(_) => false,
+        }
+    }
+
+    /// Whether a question for which nobody waits is to be asked now.
+    pub(crate) fn take_turn(&self) -> bool {
+        match self {
+            Self::Servers(upstream) => upstream.take_turn(),
+            Self::Recursion(_) => true,
+        }
+    }
+
     /// Whether there may be somebody to contradict a server. Of most zones of the
     /// world there is.
     pub(crate) const fn has_others(&self) -> bool {

@@ -35,6 +35,8 @@ impl Resolver {
             judge,
             filter: Filter::new(&config.rebinding),
             flights: Flights::default(),
+            above: Flights::default(),
+            failure_recheck: config.cache.stale.failure_recheck,
             is_retired: AtomicBool::new(false),
             metrics: self.metrics.clone(),
         }
@@ -69,7 +71,9 @@ impl Resolver {
         let Some(zone) = self.routes.zone_of(entry.name()) else {
             return true;
         };
-        let Limits { positive, negative } = zone.limits;
+        let Limits {
+            positive, negative, ..
+        } = zone.limits;
         let most = match entry.rcode() {
             Rcode::NXDOMAIN => negative,
             _ => positive,

@@ -12,6 +12,7 @@ use crate::resolve::{BUDGET, Resolver};
 use crate::validate::Need;
 use crate::validate::budget::Budget;
 use crate::wire::name::{Name, Text};
+use crate::wire::order::is_within;
 use crate::wire::rtype;
 
 impl Resolver {
@@ -63,10 +64,14 @@ impl Resolver {
         }
     }
 
-    /// Trusts `anchors` from now on, and forgets every answer and every key that has
-    /// to do with the `changed` names. Gives the number of those answers.
+    /// Trusts `anchors` from now on, and forgets every key and every validated answer that
+    /// has to do with the `changed` names. Gives the number of those answers.
     pub(crate) fn trust(&self, anchors: Anchors, changed: &[Name]) -> usize {
         self.judge.validator().trust(anchors, changed);
-        self.cache.forget_within(changed)
+        let is_meant = |name: &[u8]| {
+            changed.iter().any(|top| is_within(name, top.as_wire()))
+                && self.routes.zone_of(name).is_some_and(|zone| zone.validate)
+        };
+        self.cache.forget(|entry| entry.touches(is_meant))
     }
 }

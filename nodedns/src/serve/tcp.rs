@@ -266,6 +266,10 @@ impl Connection {
             at += 2 + packet.len();
             match self.service.answer(&parts, &mut self.out, packet, arrival) {
                 Outcome::Answer => queue(&mut self.outgoing, &self.out),
+                Outcome::Refresh(key) => {
+                    queue(&mut self.outgoing, &self.out);
+                    self.service.refresh(&parts, *key);
+                }
                 Outcome::Silence => {}
                 Outcome::Miss(miss) => {
                     let replies = replies.clone();

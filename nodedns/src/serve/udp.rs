@@ -122,6 +122,10 @@ impl Port {
         let service = &self.service;
         match service.answer(parts, out, packet, arrival) {
             Outcome::Answer => self.batch.ready(place),
+            Outcome::Refresh(key) => {
+                self.batch.ready(place);
+                service.refresh(parts, *key);
+            }
             Outcome::Silence => {}
             Outcome::Miss(miss) => {
                 let socket = Arc::clone(&self.socket);

@@ -34,6 +34,11 @@ impl Nsec {
         })
     }
 
+    /// The longest name above `name`, which it covers, that exists.
+    pub(super) fn encloser<'a>(&self, name: &'a [u8]) -> &'a [u8] {
+        closest_encloser(self, name)
+    }
+
     fn has(&self, rtype: u16) -> bool {
         has_type(&self.types, rtype)
     }

@@ -53,6 +53,26 @@ impl Nsec3 {
         })
     }
 
+    /// The hash of its owner.
+    pub(super) fn hash(&self) -> &[u8] {
+        &self.hash
+    }
+
+    /// Whether it leaves out what is delegated without DS.
+    pub(super) const fn opts_out(&self) -> bool {
+        self.opt_out
+    }
+
+    /// How often names are hashed again.
+    pub(super) const fn iterations(&self) -> u16 {
+        self.iterations
+    }
+
+    /// The hash of `name` in the chain of this record; nothing when it cannot be had.
+    pub(super) fn hash_of(&self, name: &[u8]) -> Option<Vec<u8>> {
+        hash(&self.salt, name, self.iterations)
+    }
+
     fn has(&self, rtype: u16) -> bool {
         has_type(&self.types, rtype)
     }
@@ -211,10 +231,14 @@ impl<'a> Chain<'a> {
         budget
             .hash()
             .map_err(|_| Gap::Fault(FaultKind::TooMuchWork))?;
-        Digest::iterated(self.salt, name, DigestType::SHA1, self.iterations)
-            .map(|digest| digest.as_ref().to_vec())
-            .map_err(|_| MISSING)
+        hash(self.salt, name, self.iterations).ok_or(MISSING)
     }
+}
+
+fn hash(salt: &[u8], name: &[u8], iterations: u16) -> Option<Vec<u8>> {
+    Digest::iterated(salt, name, DigestType::SHA1, iterations)
+        .ok()
+        .map(|digest| digest.as_ref().to_vec())
 }
 
 /// A length byte, as many bytes, and the rest.

@@ -134,6 +134,8 @@ pub(crate) enum ErrorCode {
     UnsupportedDnskeyAlgorithm = 1,
     /// The zone's DS are of no digest type that is known here.
     UnsupportedDsDigest = 2,
+    /// Its time is over, and there is nothing newer.
+    StaleAnswer = 3,
     /// It is signed, but not so that it can be believed.
     DnssecBogus = 6,
     /// A signature's time is over.
@@ -154,6 +156,8 @@ pub(crate) enum ErrorCode {
     Blocked = 15,
     /// The client may not ask here.
     Prohibited = 18,
+    /// The time of this denial is over, and there is nothing newer.
+    StaleNxdomainAnswer = 19,
     /// The question is not for this server, which does not recurse.
     NotAuthoritative = 20,
     /// What is asked is not supported.

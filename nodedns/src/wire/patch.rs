@@ -31,14 +31,22 @@ pub(crate) struct Kept<'a> {
     pub(crate) is_secure: bool,
 }
 
-/// Makes `out` the answer to `query` from what was kept `age` seconds ago.
-/// Allocates nothing when `out` has room. Gives true when the answer was cut and
-/// TC set.
+/// What the TTLs of an answer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ttls {
+    /// Those that were kept so many seconds ago.
+    Aged(u32),
+    /// Each this one.
+    All(u32),
+}
+
+/// Makes `out` the answer to `query` from what was kept. Allocates nothing when `out`
+/// has room. Gives true when the answer was cut and TC set.
 pub(crate) fn answer(
     out: &mut Vec<u8>,
     kept: Kept<'_>,
     query: &Query<'_>,
-    age: u32,
+    ttls: Ttls,
     transport: Transport,
 ) -> bool {
     out.clear();
@@ -57,7 +65,10 @@ pub(crate) fn answer(
     if let Some(name) = out.get_mut(QUESTION_AT..QUESTION_AT + query.name.len()) {
         name.copy_from_slice(query.name);
     }
-    age_ttls(out, kept.ttls, age);
+    match ttls {
+        Ttls::Aged(age) => age_ttls(out, kept.ttls, age),
+        Ttls::All(ttl) => set_ttls(out, kept.ttls, ttl),
+    }
     let opt = match query.edns {
         Some(_) => edns::opt_len(&query.options, kept.error),
         None => 0,
@@ -73,6 +84,12 @@ pub(crate) fn age_ttls(message: &mut [u8], ttls: &[[u8; 2]], age: u32) {
         let at = usize::from(u16::from_ne_bytes(*at));
         let ttl = u32_at(message, at).unwrap_or(0);
         put_u32(message, at, ttl.saturating_sub(age));
+    }
+}
+
+fn set_ttls(message: &mut [u8], ttls: &[[u8; 2]], ttl: u32) {
+    for at in ttls {
+        put_u32(message, u16::from_ne_bytes(*at).into(), ttl);
     }
 }
 
@@ -169,6 +186,10 @@ mod tests {
     };
 
     fn patched(query: &Query<'_>, age: u32, is_secure: bool) -> Message {
+        with_ttls(query, Ttls::Aged(age), is_secure)
+    }
+
+    fn with_ttls(query: &Query<'_>, ttls: Ttls, is_secure: bool) -> Message {
         let wire = response(|message| {
             message.metadata.authoritative = true;
             message.metadata.authentic_data = true;
@@ -188,7 +209,7 @@ mod tests {
             is_secure,
         };
         let mut out = Vec::new();
-        assert!(!answer(&mut out, kept, query, age, Transport::Udp));
+        assert!(!answer(&mut out, kept, query, ttls, Transport::Udp));
         Message::from_vec(&out).unwrap()
     }
 
@@ -207,6 +228,12 @@ mod tests {
     fn ttls_age_and_stop_at_zero() {
         assert_eq!(patched(&QUERY, 25, false).answers[0].ttl, 35);
         assert_eq!(patched(&QUERY, 61, false).answers[0].ttl, 0);
+    }
+
+    #[test]
+    fn ttls_can_be_what_is_left_of_nothing() {
+        let message = with_ttls(&QUERY, Ttls::All(30), false);
+        assert_eq!(message.answers[0].ttl, 30);
     }
 
     #[test]

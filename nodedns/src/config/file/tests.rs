@@ -4,6 +4,7 @@ use super::*;
 use crate::anchors;
 use crate::config::Forward;
 use std::path::Path;
+use std::time::Duration;
 
 const WHOLE: &str = r#"
 listen: ["0.0.0.0:53", "[::]:53"]
@@ -317,5 +318,44 @@ fn sizes_read_back() {
     }
     for text in ["", "64", "MiB", "-1B", "99999999999999999999B"] {
         assert!(text.parse::<Size>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn answers_after_their_time_have_bounds_of_their_own() {
+    let cache = |yaml: &str| check(&format!("zones: [{{name: .}}]\ncache: {yaml}"));
+    let stale = cache("{}").unwrap().cache.stale;
+    assert_eq!(stale.max, Duration::from_secs(86_400));
+    assert_eq!(stale.inner_max, Duration::from_secs(30));
+    assert_eq!(stale.client_response, Duration::from_millis(1_800));
+    let config = cache("{prefetch: false, stale: {max: 0s, ttl: 1s}}").unwrap();
+    assert_eq!(config.cache.stale.max, Duration::ZERO);
+    assert!(!config.cache.prefetch);
+    for (yaml, message) in [
+        (
+            "{stale: {max: 169h}}",
+            "cache.stale.max: must be from 0s to 168h",
+        ),
+        (
+            "{stale: {inner_max: 25h}}",
+            "cache.stale.inner_max: must be from 0s to 24h",
+        ),
+        (
+            "{stale: {client_response: 5s}}",
+            "cache.stale.client_response: must be from 0s to 4s",
+        ),
+        (
+            "{stale: {failure_recheck: 0s}}",
+            "cache.stale.failure_recheck: must be from 1s to 5m",
+        ),
+        (
+            "{stale: {ttl: 6m}}",
+            "cache.stale.ttl: must be from 1s to 5m",
+        ),
+        ("{stale: {maximum: 1h}}", "unknown field `maximum`"),
+    ] {
+        let error = cache(yaml).unwrap_err();
+        assert!(error.contains(message), "{error}");
+        assert!(error.starts_with("nodedns.yml:2:"), "{error}");
     }
 }
