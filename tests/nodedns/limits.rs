@@ -174,6 +174,43 @@ async fn beyond_its_share_a_client_waits_and_then_fails_alone() {
 }
 
 #[tokio::test]
+async fn a_connection_that_asked_too_much_is_answered_and_ends_as_others_do() {
+    let place = Place::loopback();
+    let Some(hung) = coredns(&place, 2, "hung.", "* A 192.0.2.7").await else {
+        return;
+    };
+    let zones = zone("hung.", &[hung.address().to_string()]);
+    let lines = "limits: {questions: 2, waiting: 4, exempt: []}\n";
+    let node = limited(&place, &zones, lines).await;
+    hung.peer.pause();
+    let mut stream = connect(hog(&place), node.address).await.unwrap();
+    for number in 0..10 {
+        let wire = Question::new(&format!("n{number}.hung."), RecordType::A).wire();
+        let length = (wire.len() as u16).to_be_bytes();
+        stream
+            .write_all(&[&length, &wire[..]].concat())
+            .await
+            .unwrap();
+    }
+    let mut code_of_next = async || {
+        let mut reply = vec![0; stream.read_u16().await.unwrap().into()];
+        stream.read_exact(&mut reply).await.unwrap();
+        reply[3] & 0xf
+    };
+    let refused = async {
+        for _ in 0..6 {
+            assert_eq!(code_of_next().await, 2, "SERVFAIL");
+        }
+        hung.peer.resume();
+        for _ in 0..4 {
+            assert_eq!(code_of_next().await, 0, "NOERROR");
+        }
+    };
+    timeout(Duration::from_secs(10), refused).await.unwrap();
+    assert!(is_closed(&mut stream, Duration::from_secs(15)).await);
+}
+
+#[tokio::test]
 async fn connections_are_bounded_by_client_and_what_is_no_query_ends_them() {
     let place = Place::loopback();
     let zones = zone(".", &[place.socket_address(7, 53).to_string()]);

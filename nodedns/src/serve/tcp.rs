@@ -15,6 +15,7 @@ use daemon::shutdown::Drain;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
@@ -154,7 +155,7 @@ impl Connection {
     /// once the drain has started, until it is silent for a moment.
     async fn run(mut self, mut drain: Drain) {
         // Each miss has a place, so that no answer waits for one.
-        let (replies, mut answered) = mpsc::channel::<Vec<u8>>(MAX_WAITING);
+        let (replies, mut answered) = mpsc::channel::<Reply>(MAX_WAITING);
         let mut last_active = Instant::now();
         let mut has_ended = false;
         // When it is to be over; set by the drain.
@@ -179,7 +180,9 @@ impl Connection {
             tokio::select! {
                 Some(answer) = answered.recv() => {
                     self.waiting -= 1;
-                    queue(&mut self.outgoing, &answer);
+                    if let Some(answer) = answer {
+                        queue(&mut self.outgoing, &answer);
+                    }
                 }
                 read = read(&self.stream, &mut self.received), if reads => match read {
                     Ok(1..) => {}
@@ -238,7 +241,7 @@ impl Connection {
     /// Answers whole queries that have been received, as far as misses have a
     /// place and answers have room. True when there is something to write, after
     /// which there may be more to take.
-    fn take_queries(&mut self, replies: &mpsc::Sender<Vec<u8>>) -> bool {
+    fn take_queries(&mut self, replies: &mpsc::Sender<Reply>) -> bool {
         let arrival = Arrival {
             from: self.client,
             transport: Transport::Tcp,
@@ -272,18 +275,16 @@ impl Connection {
                 }
                 Outcome::Silence => {}
                 Outcome::Miss(miss) => {
-                    let replies = replies.clone();
+                    self.waiting += 1;
+                    let owed = Owed(Some(replies.clone()));
                     let found = self.service.find(&parts, miss, move |metrics, out| {
-                        if replies.try_send(out.to_vec()).is_err() {
+                        if owed.give(out.to_vec()).is_err() {
                             metrics.unanswered(Unanswered::ClientGone);
                         }
                     });
-                    match found {
-                        Ok(()) => self.waiting += 1,
-                        Err(out) => {
-                            self.service.metrics.unanswered(Unanswered::TooBusy);
-                            queue(&mut self.outgoing, &out);
-                        }
+                    if let Err(out) = found {
+                        self.service.metrics.unanswered(Unanswered::TooBusy);
+                        queue(&mut self.outgoing, &out);
                     }
                 }
             }
@@ -299,6 +300,34 @@ impl Connection {
             .map_err(|_| io::ErrorKind::TimedOut)??;
         self.outgoing.clear();
         Ok(())
+    }
+}
+
+/// What becomes of a miss: its answer, or nothing.
+type Reply = Option<Vec<u8>>;
+
+/// An answer that a connection waits for. Where none is given the connection is told, or it
+/// would wait for ever.
+struct Owed(Option<mpsc::Sender<Reply>>);
+
+impl Owed {
+    /// Gives it.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    fn give(mut self, answer: Vec<u8>) -> Result<(), TrySendError<Reply>> {
+        self.0
+            .take()
+            .map_or(Ok(()), |replies| replies.try_send(Some(answer)))
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if let Some(replies) = &self.0 {
+            // There is room for each that waits; who has gone does not.
+            let _ = replies.try_send(None);
+        }
     }
 }
 
