@@ -23,7 +23,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     cli::Source,
-    config::Config,
+    config::{Config, handover::WhenReplaced},
     director::Director,
     discover::Discoveries,
     handover::{Offer, Request},
@@ -157,8 +157,9 @@ async fn serve(
                     let _ = done.send(());
                 }
                 Request::Gone(successor, done) => {
-                    // One of another pod is not the service manager's.
-                    if let Some(successor) = successor {
+                    // Else this one stays what the service manager looks after; and another pod's is none of its.
+                    let goes = handover.when_replaced == WhenReplaced::Exit;
+                    if let Some(successor) = successor.filter(|_| goes) {
                         notify.replaced(successor);
                     }
                     readiness.drain();

@@ -6,3 +6,4 @@ mod monitoring;
 mod packages;
 mod rights;
 mod scene;
+mod units;

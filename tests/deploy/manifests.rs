@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use tests::dns::{Question, RecordType};
 use tests::launch::Launch;
 use tests::node::images::root;
 use tests::place::Place;
-use tests::program;
+use tests::{program, wait};
 
-use crate::scene::{Scene, parse};
+use crate::scene::{DEADLINE, Scene, parse};
 
 #[tokio::test]
 async fn an_api_server_takes_every_base_without_a_warning() {
@@ -214,6 +215,38 @@ async fn the_programs_accept_the_configurations_of_the_bases() {
         };
         assert_eq!(config["kind"], "Config");
     }
+}
+
+/// The unit gives the node the address, and nodedns answers there.
+#[tokio::test]
+async fn nodedns_answers_on_the_link_local_address() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let deploy = root().join("deploy");
+    let unit = fs::read_to_string(deploy.join("systemd/nodedns-address.service")).unwrap();
+    let command = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="));
+    let words: Vec<&str> = command.unwrap().split(' ').collect();
+    Launch::new(&place, "ip", Path::new(words[0]))
+        .args(&words[1..])
+        .run()
+        .await
+        .success();
+    let _nodedns = program::nodedns(&place)
+        .arg("--config")
+        .arg(deploy.join("node-dns-link-local/nodedns.yml"))
+        .start();
+    let question = Question::new("localhost.", RecordType::A);
+    wait::until("an answer", DEADLINE, async || {
+        let reply = question.ask("169.254.20.10:53".parse().unwrap()).await?;
+        match &reply.data(RecordType::A)[..] {
+            [address] if address == "127.0.0.1" => Ok(()),
+            other => Err(std::io::Error::other(format!("{other:?}"))),
+        }
+    })
+    .await;
 }
 
 fn shown(path: &Path) -> String {

@@ -23,11 +23,15 @@ async fn a_cold_node_comes_up_and_outlives_what_happens_to_nodes() {
     coredns_is_rescheduled(&scene).await;
     an_api_server_dies(&mut scene).await;
     the_node_is_rebooted(&mut scene).await;
+    a_static_pod_serves_when_the_daemon_set_is_gone(&scene).await;
+    a_kubelet_that_bypasses_nodedns_is_named(&mut scene).await;
 }
 
 /// `control sync` makes a cluster out of API servers and a kubelet that has registered.
 async fn comes_up(scene: &Scene) {
     scene.register_control_plane().await;
+    scene.status_says("pod network: bad", "worker-1 (").await;
+    scene.node.install_network();
     scene.node_is_ready().await;
     let said = scene.control(&["sync"]).run().await.success();
     assert!(said.contains("DaemonSet kube-system/node-dns"), "{said}");
@@ -51,6 +55,14 @@ async fn comes_up(scene: &Scene) {
     assert!(said.contains("192.0.2.80"), "{said}");
     let plan = scene.control(&["plan"]).run().await;
     assert_eq!(plan.code(), 0, "nothing is left to do: {plan}");
+    for (good, detail) in [
+        ("pod network: good", ""),
+        ("CoreDNS: good", ""),
+        ("nodedns: good", ""),
+        ("kubelets' DNS: good", "on 1 nodes"),
+    ] {
+        scene.status_says(good, detail).await;
+    }
 }
 
 /// The DaemonSet's roll-out has two pods share the node's port for a while.
@@ -146,6 +158,46 @@ async fn the_node_is_rebooted(scene: &mut Scene) {
         scene.resolves("www.example.", "192.0.2.80").await,
         "validated"
     );
+}
+
+/// rivers as a static pod waits beside the DaemonSet's, which is newer, and takes its place.
+async fn a_static_pod_serves_when_the_daemon_set_is_gone(scene: &Scene) {
+    scene.static_rivers();
+    let pods: Api<Pod> = Api::namespaced(scene.client(), "kube-system");
+    let name = format!("rivers-{NODE}");
+    wait::until("the static pod", PATIENCE, async || {
+        let pod = pods.get(&name).await.map_err(|error| error.to_string())?;
+        let status = pod.status.unwrap_or_default();
+        match status.container_statuses.as_deref() {
+            Some([container]) if container.started == Some(true) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    scene
+        .kubectl(&["delete", "daemonset", "rivers", "--namespace=kube-system"])
+        .run()
+        .await
+        .success();
+    let labels = ListParams::default().labels("app.kubernetes.io/name=rivers");
+    wait::until(
+        "the end of the DaemonSet's pod",
+        PATIENCE,
+        async || match pods.list(&labels).await {
+            Ok(pods) if pods.items.is_empty() => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
+    .await;
+    scene.pod_finds("kubernetes.default", "10.96.0.1").await;
+}
+
+/// kubelet has pods ask CoreDNS, say, as a node does that nobody has told of nodedns.
+async fn a_kubelet_that_bypasses_nodedns_is_named(scene: &mut Scene) {
+    scene.node.point_pods_at("10.96.0.10");
+    scene
+        .status_says("kubelets' DNS: bad", "on worker-1;")
+        .await;
 }
 
 /// The clients' ports of the connections through rivers that are open, but for this test's own: kubelet's,

@@ -128,6 +128,41 @@ options:
             .args(arguments)
     }
 
+    /// rivers as a static pod, as it stands in `deploy/`, with a file of its own.
+    pub(crate) fn static_rivers(&self) {
+        let folder = self.place.folder().join("rivers");
+        fs::create_dir(&folder).unwrap();
+        let upstreams = self.cluster.upstreams();
+        let text = format!(
+            "listeners:\n- listen: \"127.0.0.1:16443\"\n  upstreams: {upstreams:?}\n  \
+             health: {{ca_file: /etc/kubernetes/pki/ca.crt}}\n"
+        );
+        fs::write(folder.join("rivers.yml"), text).unwrap();
+        let manifest = images::root().join("deploy/rivers-static-pod/rivers.yaml");
+        let manifest = fs::read_to_string(manifest).unwrap();
+        let pki = self.cluster.pki.ca_file();
+        let paths = [
+            ("/etc/rivers", folder.as_path()),
+            ("/etc/kubernetes/pki", pki.parent().unwrap()),
+        ];
+        self.node.static_pod(&manifest, &paths);
+    }
+
+    /// Waits until `control status` has a line that begins and goes on so. What is bad has it end with 1.
+    pub(crate) async fn status_says(&self, line: &str, detail: &str) {
+        wait::until(line, PATIENCE, async || {
+            let said = self.control(&["status"]).run().await;
+            let has = |found: &str| found.starts_with(line) && found.contains(detail);
+            let is_bad = line.ends_with("bad");
+            if said.stdout.lines().any(has) && (!is_bad || said.code() == 1) {
+                Ok(())
+            } else {
+                Err(said)
+            }
+        })
+        .await;
+    }
+
     /// Waits until kubelet says that the node is ready.
     pub(crate) async fn node_is_ready(&self) {
         let nodes: Api<NodeObject> = Api::all(self.client());

@@ -194,6 +194,51 @@ impl Node {
         run(Command::new("nft").args(["flush", "ruleset"]));
     }
 
+    /// Gives its pods a network: without, as at first, it is not ready, and says so.
+    ///
+    /// # Panics
+    ///
+    /// When the file cannot be written.
+    pub fn install_network(&self) {
+        let file = self.files.disk.join("cni/10-bridge.conflist");
+        let network = BRIDGE_NETWORK.replace("{bridge}", BRIDGE);
+        fs::write(file, network).expect("a test can write to its folder");
+    }
+
+    /// Puts a manifest where kubelet looks for pods that it runs without the API; paths of the host that begin as
+    /// told are others of the test.
+    ///
+    /// # Panics
+    ///
+    /// When the file cannot be written.
+    pub fn static_pod(&self, manifest: &str, paths: &[(&str, &Path)]) {
+        let mut text = manifest.to_owned();
+        for (from, to) in paths {
+            let path = |path: &str| format!("hostPath: {{path: {path},");
+            assert!(text.contains(&path(from)), "{from} in {text}");
+            text = text.replace(&path(from), &path(&to.display().to_string()));
+        }
+        let file = self.files.disk.join("pods/pod.yaml");
+        fs::write(file, text).expect("a test can write to its folder");
+    }
+
+    /// Has kubelet tell pods, from now on, to ask at this address for names.
+    ///
+    /// # Panics
+    ///
+    /// When the node is off, or kubelet cannot be started again.
+    pub fn point_pods_at(&mut self, dns: &str) {
+        let file = &self.files.kubelet;
+        let text = fs::read_to_string(file).expect("written at the start");
+        let lines = text.lines().map(|line| match line.split_once(": ") {
+            Some(("clusterDNS", _)) => format!("clusterDNS: [{dns}]\n"),
+            _ => format!("{line}\n"),
+        });
+        fs::write(file, lines.collect::<String>()).expect("a test can write to its folder");
+        let running = self.running.as_mut().expect("the node is switched on");
+        running.kubelet.restart();
+    }
+
     /// kubelet, to be looked at.
     ///
     /// # Panics
@@ -255,10 +300,6 @@ impl Files {
             fs::write(&file, text).expect("a test can write to its folder");
             file
         };
-        write(
-            "cni/10-bridge.conflist",
-            BRIDGE_NETWORK.replace("{bridge}", BRIDGE),
-        );
         // The resolver of the world outside, which no pod is to be given.
         let resolv_conf = write("resolv.conf", "nameserver 192.0.2.1\n".to_owned());
         let user = plan
