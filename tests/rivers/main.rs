@@ -14,6 +14,7 @@ mod lease;
 mod limits;
 mod load;
 mod memory;
+mod readme;
 mod rebalancing;
 mod relay;
 mod reload;
