@@ -169,8 +169,9 @@ async fn follows(api: &Api<EndpointSlice>, name: &str, expected: &[&str]) {
     .await;
 }
 
-/// How soon the objects follow.
-const FOLLOWS: Duration = Duration::from_secs(5);
+/// The objects follow within 5 s where control gets its share of the processor; a computer that runs
+/// many tests at once may take longer, but never the hour between two rounds.
+const FOLLOWS: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn run_follows_api_servers_and_members_that_stop_hang_and_come_back() {

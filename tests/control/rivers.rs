@@ -182,7 +182,15 @@ async fn twenty_nodes_are_updated_without_closing_a_connection_and_each_stops_on
     let second = fleet.version(2);
     let deploy = fleet.rivers(&["deploy", "--at-once", "2"], &second);
     let mut killed = deploy.start();
-    killed.says("[3/19]").await;
+    wait::until("some updates", Duration::from_secs(180), async || {
+        let log = killed.log();
+        if log.contains("[3/19]") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    })
+    .await;
     killed.kill();
     let updated = killed.log().matches(": updated in").count();
     let fates = fleet.deploy(&second, 1).await;
