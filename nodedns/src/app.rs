@@ -29,7 +29,7 @@ use crate::cli::Folders;
 use crate::config::Config;
 use crate::control_socket;
 use crate::control_socket::server::Commanded;
-use crate::in_force::{InForce, Site};
+use crate::in_force::{InForce, Site, capacity};
 use crate::instance::Instance;
 use crate::listen;
 use crate::metrics::{self, CacheMetrics, Metrics};
@@ -72,7 +72,7 @@ pub(crate) fn run(
     serve_admin(config.admin, endpoint)?;
 
     let metrics = Metrics::new();
-    let cache = Arc::new(Cache::new(config.cache.size));
+    let cache = Arc::new(Cache::new(capacity(&config.cache)));
     let resolver = resolver(&config, authorities, &cache, &metrics);
     let keeper = Keeper::new(
         &config,
@@ -168,7 +168,10 @@ pub(crate) fn query(
     shown: query::Shown,
 ) -> Result<ExitCode, Failure> {
     let authorities = Authorities::load(config).map_err(Failure::usage)?;
-    let (metrics, cache) = (Metrics::new(), Arc::new(Cache::new(config.cache.size)));
+    let (metrics, cache) = (
+        Metrics::new(),
+        Arc::new(Cache::new(capacity(&config.cache))),
+    );
     let resolver = resolver(config, authorities, &cache, &metrics);
     let routes = Arc::clone(resolver.routes());
     let seen = Arc::new(Seen::new());

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use entry::Entry;
 use key::Key;
+pub(crate) use store::Share;
 use store::Store;
 
 use crate::wire::name::Name;
@@ -28,6 +29,22 @@ pub(crate) struct Cache {
     hasher: RandomState,
     capacity: AtomicUsize,
     evicted: AtomicU64,
+}
+
+/// How many bytes a cache may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Capacity {
+    /// For all answers.
+    pub(crate) bytes: usize,
+    /// Of these, the hundredths that answers of inner zones have for themselves.
+    pub(crate) inner_share: u8,
+}
+
+impl Capacity {
+    /// Of `bytes`, what is for inner zones.
+    fn inner(self, bytes: usize) -> usize {
+        bytes / 100 * usize::from(self.inner_share)
+    }
 }
 
 /// How full the cache is.
@@ -43,11 +60,13 @@ pub(crate) struct Usage {
 }
 
 impl Cache {
-    /// An empty cache of `bytes` bytes.
-    pub(crate) fn new(bytes: usize) -> Self {
+    /// An empty cache.
+    pub(crate) fn new(capacity: Capacity) -> Self {
+        let bytes = capacity.bytes;
         let count = (bytes / SHARD_BYTES).clamp(1, MAX_SHARDS);
+        let shard = || Store::new(bytes / count, capacity.inner(bytes / count));
         Self {
-            shards: (0..count).map(|_| Store::new(bytes / count)).collect(),
+            shards: (0..count).map(|_| shard()).collect(),
             hasher: RandomState::new(),
             capacity: bytes.into(),
             evicted: AtomicU64::new(0),
@@ -77,9 +96,9 @@ impl Cache {
     }
 
     /// Keeps `entry`, unless it may not be kept at all.
-    pub(crate) fn insert(&self, key: &Key, entry: Arc<Entry>, now: Instant) {
+    pub(crate) fn insert(&self, key: &Key, entry: Arc<Entry>, share: Share, now: Instant) {
         if entry.is_fresh(now) {
-            let evicted = self.shard(key).insert(key.as_bytes(), entry, now);
+            let evicted = self.shard(key).insert(key.as_bytes(), entry, share, now);
             self.evicted.fetch_add(evicted, Ordering::Relaxed);
         }
     }
@@ -107,11 +126,12 @@ impl Cache {
         self.shards.iter().map(forget).sum()
     }
 
-    /// From now on takes `bytes` bytes; what has no room any more goes at once.
-    pub(crate) fn resize(&self, bytes: usize, now: Instant) {
-        self.capacity.store(bytes, Ordering::Relaxed);
+    /// From now on takes so much; what has no room any more goes at once.
+    pub(crate) fn resize(&self, capacity: Capacity, now: Instant) {
+        self.capacity.store(capacity.bytes, Ordering::Relaxed);
+        let bytes = capacity.bytes / self.shards.len();
         for shard in &self.shards {
-            let evicted = shard.resize(bytes / self.shards.len(), now);
+            let evicted = shard.resize(bytes, capacity.inner(bytes), now);
             self.evicted.fetch_add(evicted, Ordering::Relaxed);
         }
     }
@@ -162,7 +182,7 @@ const SHARD_BYTES: usize = 4 << 20;
 const MAX_SHARDS: usize = 16;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::validate::Judged;
     use crate::wire::Rcode;
@@ -171,33 +191,59 @@ mod tests {
     use entry::tests::failure;
     use std::time::Duration;
 
+    pub(crate) fn capacity(bytes: usize) -> Capacity {
+        Capacity {
+            bytes,
+            inner_share: 25,
+        }
+    }
+
+    fn cache(bytes: usize) -> Cache {
+        Cache::new(capacity(bytes))
+    }
+
     #[test]
     fn an_answer_is_found_until_its_time_is_over() {
-        let cache = Cache::new(1 << 20);
+        let cache = cache(1 << 20);
         let now = Instant::now();
         let key = Key::new(b"\x01a\0", 1, false, false);
-        cache.insert(&key, failure(&key, Rcode::SERVFAIL, 1, now), now);
+        cache.insert(
+            &key,
+            failure(&key, Rcode::SERVFAIL, 1, now),
+            Share::Outer,
+            now,
+        );
         assert!(cache.get(&key, now).is_some());
         assert!(cache.get(&key, now + Duration::from_secs(1)).is_none());
     }
 
     #[test]
     fn what_may_not_be_kept_is_not() {
-        let cache = Cache::new(1 << 20);
+        let cache = cache(1 << 20);
         let now = Instant::now();
         let key = Key::new(b"\x01a\0", 1, false, false);
-        cache.insert(&key, failure(&key, Rcode::SERVFAIL, 0, now), now);
+        cache.insert(
+            &key,
+            failure(&key, Rcode::SERVFAIL, 0, now),
+            Share::Outer,
+            now,
+        );
         assert_eq!(cache.usage(), Usage::default());
     }
 
     #[test]
     fn bytes_stay_within_the_bound() {
-        let cache = Cache::new(1 << 20);
+        let cache = cache(1 << 20);
         let now = Instant::now();
         for number in 0..20_000_u32 {
             let name = Name::from_text(&number.to_string()).unwrap();
             let key = Key::new(name.as_wire(), 1, false, false);
-            cache.insert(&key, failure(&key, Rcode::SERVFAIL, 5, now), now);
+            cache.insert(
+                &key,
+                failure(&key, Rcode::SERVFAIL, 5, now),
+                Share::Outer,
+                now,
+            );
         }
         let usage = cache.usage();
         assert!(usage.bytes <= 1 << 20, "{usage:?}");
@@ -207,34 +253,40 @@ mod tests {
 
     #[test]
     fn a_cache_that_is_made_smaller_gives_room_back_at_once() {
-        let cache = Cache::new(8 << 20);
+        let cache = cache(8 << 20);
         let now = Instant::now();
         let fill = || {
             for number in 0..40_000_u32 {
                 let name = Name::from_text(&number.to_string()).unwrap();
                 let key = Key::new(name.as_wire(), 1, false, false);
-                cache.insert(&key, failure(&key, Rcode::SERVFAIL, 5, now), now);
+                cache.insert(
+                    &key,
+                    failure(&key, Rcode::SERVFAIL, 5, now),
+                    Share::Outer,
+                    now,
+                );
             }
             cache.usage().bytes
         };
         let before = fill();
         assert!(before > 4 << 20, "{before}");
-        cache.resize(1 << 20, now);
+        cache.resize(capacity(1 << 20), now);
         let after = cache.usage().bytes;
         assert!(after <= 1 << 20 && after > 1 << 19, "{after}");
-        cache.resize(8 << 20, now);
+        cache.resize(capacity(8 << 20), now);
         assert_eq!(cache.capacity(), 8 << 20);
         assert!(fill() > 4 << 20);
     }
 
     #[test]
     fn what_leads_to_a_name_is_forgotten_with_it() {
-        let cache = Cache::new(1 << 20);
+        let cache = cache(1 << 20);
         let now = Instant::now();
         let name = |text| Name::from_text(text).unwrap();
         let key = |text| Key::new(name(text).as_wire(), 1, false, false);
         let limits = entry::Limits {
             positive: Duration::from_secs(60),
+            least: Duration::ZERO,
             negative: Duration::from_secs(60),
             stale: Duration::ZERO,
         };
@@ -244,10 +296,10 @@ mod tests {
         });
         let alias = Judged::unchecked(Response::parse(alias).unwrap());
         let alias = Arc::new(Entry::of(alias, limits, now));
-        cache.insert(&key("www.example"), alias, now);
+        cache.insert(&key("www.example"), alias, Share::Outer, now);
         for text in ["broken.test", "x.broken.test", "test", "unbroken.test"] {
             let entry = failure(&key(text), Rcode::SERVFAIL, 60, now);
-            cache.insert(&key(text), entry, now);
+            cache.insert(&key(text), entry, Share::Outer, now);
         }
         assert_eq!(cache.forget_within(&[name("broken.test")]), 3);
         let is_known = |text| cache.get(&key(text), now).is_some();

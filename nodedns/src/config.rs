@@ -213,6 +213,11 @@ pub struct Limits {
 pub struct Cache {
     /// Bytes.
     pub size: usize,
+    /// Of these, the hundredths that answers of all zones but the root's have for
+    /// themselves.
+    pub inner_share: u8,
+    /// The shortest that an answer with data is used which nobody signed.
+    pub min_ttl: Duration,
     /// The longest that an answer with data is used.
     pub max_ttl: Duration,
     /// The longest that a denial is used.

@@ -61,7 +61,7 @@ mod tests {
         let listener = server::bind(folder).unwrap();
         drop(guard);
         let (orders, _) = Orders::new();
-        let cache = Cache::new(1 << 20).into();
+        let cache = Cache::new(crate::cache::tests::capacity(1 << 20)).into();
         runtime.spawn(server::serve(
             listener,
             Commanded {

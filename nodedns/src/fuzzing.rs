@@ -69,6 +69,7 @@ pub fn response(packet: &[u8]) {
     let limit = std::time::Duration::from_secs(60);
     let limits = Limits {
         positive: limit,
+        least: limit,
         negative: limit,
         stale: limit,
     };

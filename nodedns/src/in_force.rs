@@ -22,8 +22,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tracing::{error, info, warn};
 
 use crate::answer::Answers;
-use crate::cache::Cache;
-use crate::config::{Config, Mode, Zone};
+use crate::cache::{Cache, Capacity};
+use crate::config::{self, Config, Mode, Zone};
 use crate::instance::Instance;
 use crate::listen;
 use crate::metrics::{self, Metrics};
@@ -161,7 +161,9 @@ impl InForce {
                 .await
                 .context("looking through the cache panicked: please report this")?
         };
-        self.site.cache.resize(config.cache.size, Instant::now());
+        self.site
+            .cache
+            .resize(capacity(&config.cache), Instant::now());
         self.published
             .send_replace(self.site.parts(&config, resolver));
         if let Some(workers) = workers {
@@ -210,6 +212,14 @@ impl InForce {
         } = self;
         leaving.spawn(workers.drained());
         while leaving.join_next().await.is_some() {}
+    }
+}
+
+/// How much the cache may take.
+pub(crate) const fn capacity(config: &config::Cache) -> Capacity {
+    Capacity {
+        bytes: config.size,
+        inner_share: config.inner_share,
     }
 }
 

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cache::Cache;
 use crate::cache::entry::{Entry, Limits};
 use crate::cache::key::Key;
+use crate::cache::{Cache, Capacity, Share};
 use crate::fuzzing::Recorded;
 use crate::validate::budget::Budget;
 use crate::validate::{Judged, Validator};
@@ -32,7 +32,10 @@ impl Answers {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self {
-            cache: Cache::new(bytes),
+            cache: Cache::new(Capacity {
+                bytes,
+                inner_share: 25,
+            }),
             now: Instant::now(),
         }
     }
@@ -43,7 +46,7 @@ impl Answers {
         let response = Response::parse(answer.to_vec())?;
         let entry = Entry::of(Judged::unchecked(response), LIMITS, self.now);
         self.cache
-            .insert(&Key::of(&query), Arc::new(entry), self.now);
+            .insert(&Key::of(&query), Arc::new(entry), Share::Outer, self.now);
         Some(())
     }
 
@@ -112,6 +115,7 @@ impl<'a> Chain<'a> {
 
 const LIMITS: Limits = Limits {
     positive: Duration::from_secs(86_400),
+    least: Duration::ZERO,
     negative: Duration::from_secs(3_600),
     stale: Duration::ZERO,
 };

@@ -30,9 +30,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use crate::cache::Cache;
 use crate::cache::entry::{Entry, Limits};
 use crate::cache::key::Key;
+use crate::cache::{Cache, Share};
 use crate::coalesce::{Flights, Seat};
 use crate::config::Config;
 use crate::errand::Errand;
@@ -222,8 +222,12 @@ impl Resolver {
     /// Keeps `entry`, unless other keys are trusted by now than when it was judged,
     /// or others would have been asked.
     fn keep(&self, key: &Key, entry: &Arc<Entry>, epoch: u64) {
+        let share = match self.routes.zone_of(key.name()) {
+            Some(zone) if !zone.name.is_root() => Share::Inner,
+            _ => Share::Outer,
+        };
         self.cache
-            .insert(key, Arc::clone(entry), Instant::now().into_std());
+            .insert(key, Arc::clone(entry), share, Instant::now().into_std());
         // Only now: what is changed later is forgotten later, too.
         if self.judge.validator().epoch() != epoch || self.is_retired.load(Ordering::SeqCst) {
             self.cache.remove(key);

@@ -19,6 +19,8 @@ use crate::wire::{CLASS_IN, QUESTION_AT, Rcode, flag, header_rcode, put_u32, u16
 pub(crate) struct Limits {
     /// Answers with data.
     pub(crate) positive: Duration,
+    /// The shortest, for those that nobody signed.
+    pub(crate) least: Duration,
     /// Answers that say that there is none.
     pub(crate) negative: Duration,
     /// Either, after their time, while there is nothing newer.
@@ -60,12 +62,16 @@ impl Entry {
         let mut lifetime = denial.unwrap_or(u32::MAX);
         for record in &layout.records {
             let mut most = seconds(limits.positive);
+            let least = match denial {
+                None if !is_secure => seconds(limits.least),
+                _ => 0,
+            };
             if let Some(denial) = denial
                 && soa_at == Some(record.at)
             {
                 most = denial;
             }
-            let ttl = record.ttl(&wire).min(most);
+            let ttl = record.ttl(&wire).min(most).max(least);
             put_u32(&mut wire, record.ttl_at, ttl);
             lifetime = lifetime.min(ttl);
         }
@@ -321,6 +327,7 @@ pub(crate) mod tests {
 
     const LIMITS: Limits = Limits {
         positive: Duration::from_secs(1_000),
+        least: Duration::from_secs(2),
         negative: Duration::from_secs(100),
         stale: Duration::from_secs(10),
     };
@@ -370,6 +377,20 @@ pub(crate) mod tests {
         assert_eq!(message.answers[0].ttl, 1_000);
         let message = Message::from_vec(&entry.aged(now + Duration::from_secs(10))).unwrap();
         assert_eq!(message.answers[0].ttl, 990);
+    }
+
+    #[test]
+    fn answers_with_data_that_nobody_signed_live_for_a_while_at_least() {
+        let now = Instant::now();
+        let entry = entry(now, |message| {
+            message.add_answer(a("www.example.", 1, 1));
+        });
+        assert_eq!(lifetime(&entry, now), 2);
+        let signed = response(|message| {
+            message.add_answer(a("www.example.", 1, 1));
+        });
+        let signed = Judged::kept(Response::parse(signed).unwrap(), true);
+        assert_eq!(lifetime(&Entry::of(signed, LIMITS, now), now), 1);
     }
 
     #[test]
@@ -442,7 +463,8 @@ pub(crate) mod tests {
     fn what_may_not_be_kept_is_of_no_use_later() {
         let now = Instant::now();
         let entry = entry(now, |message| {
-            message.add_answer(a("www.example.", 0, 1));
+            message.metadata.response_code = ResponseCode::NXDomain;
+            message.add_authority(soa("example.", 60, 0));
         });
         assert!(!entry.is_of_use(now));
     }

@@ -10,6 +10,10 @@
 //!
 //! Most names are asked for once: they pass through the small queue and cannot
 //! push out the ones that matter. A hit only raises a counter; nothing moves.
+//!
+//! There are queues of each kind for names of inner zones and for all others: whichever
+//! takes more than its share goes first, so that no flood of the world's names takes the
+//! cluster's. What one does not use the other may.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
@@ -28,6 +32,17 @@ pub(super) struct Store {
     items: HashMap<Arc<[u8]>, Item>,
     order: Mutex<Order>,
     capacity: AtomicUsize,
+    /// Of the capacity, what names of inner zones have for themselves.
+    inner: AtomicUsize,
+}
+
+/// Whose room an answer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// That of zones other than the root.
+    Inner,
+    /// That of all others.
+    Outer,
 }
 
 #[derive(Debug)]
@@ -38,11 +53,19 @@ struct Item {
     /// How often it was asked for since it was last looked at, up to [`MAX_HITS`].
     hits: AtomicU8,
     in_main: AtomicBool,
+    share: Share,
 }
 
 /// Who goes next.
 #[derive(Debug, Default)]
 struct Order {
+    inner: Queues,
+    outer: Queues,
+}
+
+/// Who goes next of one share.
+#[derive(Debug, Default)]
+struct Queues {
     small: Queue,
     main: Queue,
     ghost: Ghost,
@@ -55,12 +78,13 @@ struct Queue {
 }
 
 impl Store {
-    /// An empty store of `capacity` bytes.
-    pub(super) fn new(capacity: usize) -> Self {
+    /// An empty store of `capacity` bytes, of which `inner` are for inner zones.
+    pub(super) fn new(capacity: usize, inner: usize) -> Self {
         Self {
             items: HashMap::new(),
             order: Mutex::default(),
             capacity: capacity.into(),
+            inner: inner.into(),
         }
     }
 
@@ -81,7 +105,7 @@ impl Store {
 
     /// Keeps `entry` under `key` in place of what was there, and gives the number
     /// of other answers that had to go.
-    pub(super) fn insert(&self, key: &[u8], entry: Arc<Entry>, now: Instant) -> u64 {
+    pub(super) fn insert(&self, key: &[u8], entry: Arc<Entry>, share: Share, now: Instant) -> u64 {
         let cost = entry.bytes() + 2 * key.len() + OVERHEAD;
         if cost > self.capacity() / 8 {
             return 0;
@@ -89,27 +113,29 @@ impl Store {
         let mut order = self.order();
         let items = self.items.pin();
         let before = items.get_key_value(key);
-        let (key, hits, in_main) = match before {
+        let (key, hits, in_main, share) = match before {
             Some((key, item)) => {
                 let in_main = item.in_main.load(Ordering::Relaxed);
-                order.queue(in_main).bytes -= item.cost as usize;
+                order.of(item.share).queue(in_main).bytes -= item.cost as usize;
                 // Whether the newer one is wanted as well is to be seen.
                 let hits = item.hits.load(Ordering::Relaxed).min(1);
-                (Arc::clone(key), hits, in_main)
+                (Arc::clone(key), hits, in_main, item.share)
             }
             None => {
                 let key: Arc<[u8]> = key.into();
-                let in_main = order.ghost.take(&key);
-                order.queue(in_main).keys.push_back(Arc::clone(&key));
-                (key, 0, in_main)
+                let queues = order.of(share);
+                let in_main = queues.ghost.take(&key);
+                queues.queue(in_main).keys.push_back(Arc::clone(&key));
+                (key, 0, in_main, share)
             }
         };
-        order.queue(in_main).bytes += cost;
+        order.of(share).queue(in_main).bytes += cost;
         let item = Item {
             entry,
             cost: u32::try_from(cost).unwrap_or(u32::MAX),
             hits: hits.into(),
             in_main: in_main.into(),
+            share,
         };
         items.insert(key, item);
         self.make_room(&mut order, now)
@@ -134,22 +160,24 @@ impl Store {
         for key in keys {
             if let Some(item) = items.remove(key) {
                 gone += 1;
-                order.queue(item.in_main.load(Ordering::Relaxed)).bytes -= item.cost as usize;
+                let in_main = item.in_main.load(Ordering::Relaxed);
+                order.of(item.share).queue(in_main).bytes -= item.cost as usize;
             }
         }
         if gone > 0 {
-            let Order { small, main, .. } = &mut *order;
-            for queue in [small, main] {
+            for queue in order.queues() {
                 queue.keys.retain(|key| !keys.contains(key));
             }
         }
         gone
     }
 
-    /// From now on holds `capacity` bytes; gives the number of answers that had to go.
-    pub(super) fn resize(&self, capacity: usize, now: Instant) -> u64 {
+    /// From now on holds `capacity` bytes, of which `inner` are for inner zones; gives the
+    /// number of answers that had to go.
+    pub(super) fn resize(&self, capacity: usize, inner: usize, now: Instant) -> u64 {
         let mut order = self.order();
         self.capacity.store(capacity, Ordering::Relaxed);
+        self.inner.store(inner, Ordering::Relaxed);
         self.make_room(&mut order, now)
     }
 
@@ -175,12 +203,19 @@ impl Store {
     fn make_room(&self, order: &mut Order, now: Instant) -> u64 {
         let mut evicted = 0;
         let capacity = self.capacity();
+        let others = capacity - self.inner.load(Ordering::Relaxed).min(capacity);
         while order.bytes() > capacity {
-            let from_small = order.small.bytes > capacity / SMALL_SHARE;
-            let gone = if from_small || order.main.keys.is_empty() {
-                self.look_at_oldest_of_small(order, now)
+            // One of them has more than its share.
+            let queues = if order.outer.bytes() > others {
+                &mut order.outer
             } else {
-                self.look_at_oldest_of_main(order, now)
+                &mut order.inner
+            };
+            let from_small = queues.small.bytes > queues.bytes() / SMALL_SHARE;
+            let gone = if from_small || queues.main.keys.is_empty() {
+                self.look_at_oldest_of_small(queues, now)
+            } else {
+                self.look_at_oldest_of_main(queues, now)
             };
             evicted += u64::from(gone);
         }
@@ -188,36 +223,37 @@ impl Store {
     }
 
     /// Moves the oldest of the small queue on, or out. True when it is out.
-    fn look_at_oldest_of_small(&self, order: &mut Order, now: Instant) -> bool {
+    fn look_at_oldest_of_small(&self, queues: &mut Queues, now: Instant) -> bool {
         let items = self.items.pin();
-        let Some(key) = order.small.keys.pop_front() else {
+        let Some(key) = queues.small.keys.pop_front() else {
             return false;
         };
         let Some(item) = items.get(&key) else {
             return false;
         };
         let cost = item.cost as usize;
-        order.small.bytes -= cost;
+        queues.small.bytes -= cost;
         let is_of_use = item.entry.is_of_use(now);
         if is_of_use && item.hits.load(Ordering::Relaxed) > 0 {
             item.hits.store(0, Ordering::Relaxed);
             item.in_main.store(true, Ordering::Relaxed);
-            order.main.bytes += cost;
-            order.main.keys.push_back(key);
+            queues.main.bytes += cost;
+            queues.main.keys.push_back(key);
             return false;
         }
         items.remove(&key);
         if is_of_use {
-            order.ghost.remember(&key, items.len());
+            let kept = queues.small.keys.len() + queues.main.keys.len();
+            queues.ghost.remember(&key, kept);
         }
         true
     }
 
     /// Gives the oldest of the main queue another round for each time it was
     /// asked for, or drops it. True when it is out.
-    fn look_at_oldest_of_main(&self, order: &mut Order, now: Instant) -> bool {
+    fn look_at_oldest_of_main(&self, queues: &mut Queues, now: Instant) -> bool {
         let items = self.items.pin();
-        let Some(key) = order.main.keys.pop_front() else {
+        let Some(key) = queues.main.keys.pop_front() else {
             return false;
         };
         let Some(item) = items.get(&key) else {
@@ -226,17 +262,40 @@ impl Store {
         let hits = item.hits.load(Ordering::Relaxed);
         if hits > 0 && item.entry.is_of_use(now) {
             item.hits.store(hits - 1, Ordering::Relaxed);
-            order.main.keys.push_back(key);
+            queues.main.keys.push_back(key);
             return false;
         }
-        order.main.bytes -= item.cost as usize;
+        queues.main.bytes -= item.cost as usize;
         items.remove(&key);
         true
     }
 }
 
 impl Order {
-    fn queue(&mut self, is_main: bool) -> &mut Queue {
+    const fn of(&mut self, share: Share) -> &mut Queues {
+        match share {
+            Share::Inner => &mut self.inner,
+            Share::Outer => &mut self.outer,
+        }
+    }
+
+    fn queues(&mut self) -> [&mut Queue; 4] {
+        let Self { inner, outer } = self;
+        [
+            &mut inner.small,
+            &mut inner.main,
+            &mut outer.small,
+            &mut outer.main,
+        ]
+    }
+
+    const fn bytes(&self) -> usize {
+        self.inner.bytes() + self.outer.bytes()
+    }
+}
+
+impl Queues {
+    const fn queue(&mut self, is_main: bool) -> &mut Queue {
         if is_main {
             &mut self.main
         } else {
@@ -309,15 +368,19 @@ mod tests {
     impl Fixture {
         fn new() -> Self {
             Self {
-                store: Store::new(40_000),
+                store: Store::new(40_000, 10_000),
                 now: Instant::now(),
             }
         }
 
         fn insert(&self, number: u16, seconds: u64) {
+            self.insert_of(Share::Outer, number, seconds);
+        }
+
+        fn insert_of(&self, share: Share, number: u16, seconds: u64) {
             let key = key(number);
             let entry = failure(&key, Rcode::SERVFAIL, seconds, self.now);
-            self.store.insert(key.as_bytes(), entry, self.now);
+            self.store.insert(key.as_bytes(), entry, share, self.now);
         }
 
         fn has(&self, number: u16) -> bool {
@@ -369,10 +432,51 @@ mod tests {
     #[test]
     fn an_answer_too_large_for_the_store_is_not_kept() {
         let key = key(1);
-        let store = Store::new(1_000);
+        let store = Store::new(1_000, 0);
         let now = Instant::now();
-        store.insert(key.as_bytes(), failure(&key, Rcode::SERVFAIL, 1, now), now);
+        let entry = failure(&key, Rcode::SERVFAIL, 1, now);
+        store.insert(key.as_bytes(), entry, Share::Outer, now);
         assert_eq!(store.len(), 0);
+    }
+
+    #[test]
+    fn a_flood_of_other_names_leaves_inner_zones_their_share() {
+        let fixture = Fixture::new();
+        // Nobody asks for them again: they would be the first to go.
+        for number in 0..25 {
+            fixture.insert_of(Share::Inner, number, 60);
+        }
+        for number in 100..5_000 {
+            fixture.insert(number, 60);
+            fixture.has(number);
+        }
+        let kept = (0..25).filter(|number| fixture.has(*number)).count();
+        assert_eq!(kept, 25);
+        // Nor do they take more than that when others want it.
+        for number in 5_000..9_000 {
+            fixture.insert_of(Share::Inner, number, 60);
+        }
+        let order = fixture.store.order();
+        assert!(order.inner.bytes() <= 12_000, "{}", order.inner.bytes());
+        assert!(order.outer.bytes() >= 28_000, "{}", order.outer.bytes());
+    }
+
+    #[test]
+    fn names_that_are_wanted_stay_whatever_passes_by() {
+        let fixture = Fixture::new();
+        let (mut asked, mut missed) = (0, 0);
+        for round in 0..30_000_u32 {
+            let passing = 1_000 + (round % 50_000) as u16;
+            fixture.insert(passing, 60);
+            let wanted = (round % 40) as u16;
+            asked += 1;
+            if !fixture.has(wanted) {
+                missed += 1;
+                fixture.insert(wanted, 600);
+            }
+        }
+        // But for the first time of each.
+        assert!(missed - 40 < asked / 100, "{missed} of {asked}");
     }
 
     proptest! {
@@ -386,7 +490,8 @@ mod tests {
                 if look {
                     fixture.has(number);
                 } else {
-                    fixture.insert(number, seconds);
+                    let share = if number % 3 == 0 { Share::Inner } else { Share::Outer };
+                    fixture.insert_of(share, number, seconds);
                     fixture.now += Duration::from_millis(10);
                 }
             }
@@ -399,11 +504,19 @@ mod tests {
             let order = store.order();
             let items = store.items.pin();
             prop_assert!(order.bytes() <= store.capacity());
-            let cost = |main| items.values().filter(|item| item.in_main.load(Ordering::Relaxed) == main).map(|item| item.cost as usize).sum::<usize>();
-            prop_assert_eq!(order.small.bytes, cost(false));
-            prop_assert_eq!(order.main.bytes, cost(true));
-            prop_assert_eq!(order.small.keys.len() + order.main.keys.len(), items.len());
-            prop_assert!(order.ghost.order.len() <= items.len().max(1) + 400);
+            for (share, queues) in [(Share::Inner, &order.inner), (Share::Outer, &order.outer)] {
+                let cost = |main| {
+                    let items = items.values().filter(|item| item.share == share);
+                    let items = items.filter(|item| item.in_main.load(Ordering::Relaxed) == main);
+                    items.map(|item| item.cost as usize).sum::<usize>()
+                };
+                prop_assert_eq!(queues.small.bytes, cost(false));
+                prop_assert_eq!(queues.main.bytes, cost(true));
+                prop_assert!(queues.ghost.order.len() <= items.len().max(1) + 400);
+            }
+            let keys = [&order.inner.small, &order.inner.main, &order.outer.small, &order.outer.main];
+            let keys: usize = keys.iter().map(|queue| queue.keys.len()).sum();
+            prop_assert_eq!(keys, items.len());
         }
     }
 }

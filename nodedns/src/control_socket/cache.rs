@@ -68,7 +68,9 @@ const ROOM_FOR_THE_REST: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::Share;
     use crate::cache::entry::tests::failure;
+    use crate::cache::tests::capacity;
     use crate::wire::Rcode;
 
     fn name(text: &str) -> Name {
@@ -76,7 +78,7 @@ mod tests {
     }
 
     fn filled(count: usize, now: Instant) -> Cache {
-        let cache = Cache::new(64 << 20);
+        let cache = Cache::new(capacity(64 << 20));
         for number in 0..count {
             let key = Key::new(
                 name(&format!("n{number:05}.example")).as_wire(),
@@ -84,7 +86,12 @@ mod tests {
                 true,
                 false,
             );
-            cache.insert(&key, failure(&key, Rcode::SERVFAIL, 60, now), now);
+            cache.insert(
+                &key,
+                failure(&key, Rcode::SERVFAIL, 60, now),
+                Share::Outer,
+                now,
+            );
         }
         cache
     }

@@ -170,6 +170,7 @@ impl Denial {
         wire.extend_from_slice(&self.data);
         let limits = Limits {
             positive: LONGEST,
+            least: Duration::ZERO,
             negative: LONGEST,
             stale: Duration::ZERO,
         };

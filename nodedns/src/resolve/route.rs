@@ -225,6 +225,7 @@ fn limits(cache: &config::Cache, zone: &config::Zone) -> Limits {
     };
     Limits {
         positive: cache.max_ttl,
+        least: cache.min_ttl,
         negative,
         stale,
     }

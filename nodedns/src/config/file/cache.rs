@@ -17,6 +17,16 @@ pub struct Cache {
     /// Memory for answers, 1MiB to 64GiB. Default: `64MiB`, some 200,000 names.
     /// Too little costs hits, never correctness.
     pub size: Size,
+    /// Of `size`, what answers of all zones but `.` have for themselves, in hundredths, 0
+    /// to 90: no flood of the world's names pushes the cluster's out. Default: `25`. What
+    /// either does not use the other may.
+    pub inner_share: u8,
+    /// The shortest that an answer with data is used, whatever its TTL says, 0s to 5m.
+    /// Default: `0s`. Spares servers whose TTLs are too short for them, and is how much
+    /// later than its owner meant a change is seen. Signed answers are used for no longer than
+    /// their owner says.
+    #[serde(with = "daemon::duration::serde")]
+    pub min_ttl: Duration,
     /// The longest that an answer is used, whatever its TTL says, 1s to 168h.
     /// Default: `24h`.
     #[serde(with = "daemon::duration::serde")]
@@ -72,6 +82,8 @@ impl Cache {
     pub(super) const fn into_config(self) -> config::Cache {
         config::Cache {
             size: self.size.0,
+            inner_share: self.inner_share,
+            min_ttl: self.min_ttl,
             max_ttl: self.max_ttl,
             max_negative_ttl: self.max_negative_ttl,
             stale: self.stale.into_config(),
@@ -92,6 +104,14 @@ impl Cache {
         }
         if !(Size(1 << 20)..=Size(64 << 30)).contains(&self.size) {
             return Err(mistake("cache.size", "must be from 1MiB to 64GiB"));
+        }
+        if self.inner_share > 90 {
+            return Err(mistake("cache.inner_share", "must be from 0 to 90"));
+        }
+        if self.min_ttl > MOST_MIN_TTL || self.min_ttl > self.max_ttl {
+            let most = daemon::duration::format(MOST_MIN_TTL.min(self.max_ttl));
+            let message = format!("must be from 0s to {most}, and not more than max_ttl");
+            return Err(mistake("cache.min_ttl", message));
         }
         self.stale.check()
     }
@@ -152,6 +172,8 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             size: Size(64 << 20),
+            inner_share: 25,
+            min_ttl: Duration::ZERO,
             max_ttl: DAY,
             max_negative_ttl: Duration::from_secs(3_600),
             prefetch: true,
@@ -208,6 +230,8 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
+/// Longer, and people look for what is wrong with DNS.
+const MOST_MIN_TTL: Duration = Duration::from_secs(300);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
 const UNITS: [(&str, usize); 4] = [

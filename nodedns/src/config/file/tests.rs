@@ -333,6 +333,15 @@ fn answers_after_their_time_have_bounds_of_their_own() {
     assert!(!config.cache.prefetch);
     for (yaml, message) in [
         (
+            "{inner_share: 91}",
+            "cache.inner_share: must be from 0 to 90",
+        ),
+        ("{min_ttl: 6m}", "cache.min_ttl: must be from 0s to 5m"),
+        (
+            "{min_ttl: 2m, max_ttl: 1m}",
+            "cache.min_ttl: must be from 0s to 1m",
+        ),
+        (
             "{stale: {max: 169h}}",
             "cache.stale.max: must be from 0s to 168h",
         ),
