@@ -63,19 +63,25 @@ async fn tls_clients_of_a_server_that_accepts_and_resets_all_succeed() {
 
 #[tokio::test]
 async fn tls_clients_of_a_black_hole_all_succeed_after_one_stagger() {
-    for scene in &Scene::both() {
+    for (scene, other) in Scene::both().iter().zip(&Scene::both()) {
+        // A server that refuses costs a client next to nothing: so long this machine takes for the rest.
+        let [_, without] = median_and_p99(other.a_thousand_tls_clients_succeed().await);
         let _hole = black_hole(scene.faulty).await;
-        let mut waits = scene.a_thousand_tls_clients_succeed().await;
-        waits.sort_unstable();
+        let waits = scene.a_thousand_tls_clients_succeed().await;
         let staggered = waits.iter().filter(|&&wait| wait >= STAGGER).count();
-        let [median, p99] = [50, 99].map(|percent| waits[waits.len() * percent / 100]);
+        let [median, p99] = median_and_p99(waits);
         println!(
             "black hole, probes {:?}: {staggered} of {CLIENTS} clients met it; \
-             from connect to first byte: median {median:?}, p99 {p99:?}",
+             from connect to first byte: median {median:?}, p99 {p99:?}; without it p99 {without:?}",
             scene.probes
         );
-        assert!(p99 <= Duration::from_millis(300), "{p99:?}");
+        assert!(p99 <= Duration::from_millis(300) + without, "{p99:?}");
     }
+}
+
+fn median_and_p99(mut waits: Vec<Duration>) -> [Duration; 2] {
+    waits.sort_unstable();
+    [50, 99].map(|percent| waits[waits.len() * percent / 100])
 }
 
 #[tokio::test]
