@@ -17,10 +17,15 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    /// How long ago it came.
+    pub(crate) fn waited(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.at)
+    }
+
     /// Whether whoever asked has given up. Many answers held back until then and sent at
     /// once are a weapon against him whose address was forged (DNSBomb).
     pub(crate) fn is_too_old(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.at) > PATIENCE
+        self.waited(now) > PATIENCE
     }
 }
 

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -113,13 +113,27 @@ impl Service {
                 Ok(())
             }
             Place::Waits => Ok(()),
-            Place::None(Question { parts, miss, .. }) => {
-                self.metrics.limited(Limit::Waiting);
-                let mut out = Vec::new();
-                parts.answers.too_busy(&mut out, &miss, Instant::now());
-                Err(out)
-            }
+            Place::None(question) => Err(self.too_busy(&question)),
         }
+    }
+
+    /// Answers those whose turn does not come in time: whoever asked is still there to
+    /// hear it. To be called once a second.
+    pub(crate) fn give_up(&self, now: Instant) {
+        let is_over = |question: &Question| question.miss.arrival.waited(now) >= TURN;
+        // Not under the lock, where others wait.
+        let given_up = self.misses.lock().lines.give_up(is_over);
+        for question in given_up {
+            let out = self.too_busy(&question);
+            (question.reply)(&self.metrics, &out);
+        }
+    }
+
+    fn too_busy(&self, Question { parts, miss, .. }: &Question) -> Vec<u8> {
+        self.metrics.limited(Limit::Waiting);
+        let mut out = Vec::new();
+        parts.answers.too_busy(&mut out, miss, Instant::now());
+        out
     }
 
     /// Finds the answer to a question, then to those of the same client that wait.
@@ -162,7 +176,19 @@ impl Service {
                 resolving.await;
                 return;
             }
-            None => resolving.await,
+            None => {
+                let left = IN_TIME.saturating_sub(miss.arrival.waited(Instant::now()));
+                match timeout(left, &mut resolving).await {
+                    Ok(entry) => entry,
+                    // It had to wait for its turn; the answer is still for the cache.
+                    Err(_) => {
+                        answers.too_busy(&mut out, &miss, Instant::now());
+                        reply(&self.metrics, &out);
+                        resolving.await;
+                        return;
+                    }
+                }
+            }
         };
         let now = Instant::now();
         // Who has a connection is who he says, and waits as long as he likes.
@@ -246,6 +272,10 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
 
 struct Panicked;
 
+/// A question waits for its turn no longer than that, and up to a second.
+const TURN: Duration = Duration::from_millis(3_500);
+/// By then whoever asks has an answer: a little more than finding one may take.
+const IN_TIME: Duration = Duration::from_millis(4_700);
 /// Questions of one worker that wait, those that wait for the same answer
 /// included: some 2 KiB each, half a KiB of those whose turn has not come.
 const MAX_MISSES: usize = 16_384;

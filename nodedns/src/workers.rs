@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use daemon::readiness::Readiness;
@@ -145,7 +145,10 @@ impl Worker {
                         return;
                     }
                 },
-                _ = ticks.tick() => heartbeat.beat(),
+                _ = ticks.tick() => {
+                    heartbeat.beat();
+                    self.service.give_up(Instant::now());
+                }
             }
         }
         self.service.finish().await;

@@ -174,6 +174,28 @@ async fn beyond_its_share_a_client_waits_and_then_fails_alone() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_his_turn_is_told_before_he_gives_up() {
+    let place = Place::loopback();
+    let Some(hung) = coredns(&place, 2, "hung.", "* A 192.0.2.7").await else {
+        return;
+    };
+    let zones = zone("hung.", &[hung.address().to_string()]);
+    let lines = "limits: {questions: 2, waiting: 40, exempt: []}\n";
+    let node = limited(&place, &zones, lines).await;
+    hung.peer.pause();
+    let mut asking = JoinSet::new();
+    for number in 0..20 {
+        let question = Question::new(&format!("n{number}.hung."), RecordType::A).from(hog(&place));
+        let server = node.address;
+        // It is an error when no reply comes within the five seconds that stub resolvers wait.
+        asking.spawn(async move { question.ask(server).await.unwrap() });
+    }
+    for reply in asking.join_all().await {
+        assert_eq!(reply.code(), ResponseCode::ServFail);
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_asked_too_much_is_answered_and_ends_as_others_do() {
     let place = Place::loopback();
     let Some(hung) = coredns(&place, 2, "hung.", "* A 192.0.2.7").await else {

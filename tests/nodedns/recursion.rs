@@ -77,7 +77,7 @@ fn server_of(zone: &str) -> &'static str {
     }
 }
 
-/// A root, a zone `test.` below it, and servers that are as their names say.
+/// A root, a zone `lab.` below it, and servers that are as their names say.
 struct Astray {
     root: Recorder,
     test: Recorder,
@@ -92,17 +92,17 @@ impl Astray {
     async fn start(place: &Place) -> Option<Self> {
         let zone = |name: &str, text: &str| Zone::unsigned(place, name, &format!("{SOA}{text}"));
         let flood: String = (0..30)
-            .map(|number| format!("flood NS ns{number}.victim.test.\n"))
+            .map(|number| format!("flood NS ns{number}.victim.lab.\n"))
             .collect();
-        let root = zone(".", "test. NS ns.test.\nns.test. A 192.0.2.52\n");
-        let test = zone("test.", &format!("{TEST}{flood}"));
-        let leaves = LEAVES.map(|name| zone(&format!("{name}.test."), LEAF));
+        let root = zone(".", "lab. NS ns.lab.\nns.lab. A 192.0.2.52\n");
+        let test = zone("lab.", &format!("{TEST}{flood}"));
+        let leaves = LEAVES.map(|name| zone(&format!("{name}.lab."), LEAF));
         let mut authoritative = Vec::new();
         for (address, zones) in [
             ("192.0.2.151", &[root][..]),
             ("192.0.2.152", &[test]),
             ("192.0.2.153", &leaves),
-            ("192.0.2.157", &[zone("victim.test.", "")]),
+            ("192.0.2.157", &[zone("victim.lab.", "")]),
         ] {
             authoritative.push(Authoritative::start(place, port_53(address), zones).await?);
         }
@@ -142,18 +142,18 @@ async fn a_way_that_leads_astray_is_left_in_time() {
     };
     // One good server is enough, whatever the others are like.
     for name in ["plain", "glueless", "lame", "upward", "silent", "both"] {
-        let name = format!("www.{name}.test.");
+        let name = format!("www.{name}.lab.");
         let reply = astray.ask(&name).await;
         let why = reply.extended_errors();
         assert_eq!(reply.data(RecordType::A), ["192.0.2.1"], "{name}: {why:?}");
     }
     // Where there is none, that is said at once.
     for (name, part) in [
-        ("www.circle-a.test.", "known to themselves only"),
-        ("www.own.test.", "known to themselves only"),
-        ("www.nowhere.test.", "have no address"),
-        ("www.inside.test.", "recursion.deny"),
-        ("www.only-lame.test.", "192.0.2.54"),
+        ("www.circle-a.lab.", "known to themselves only"),
+        ("www.own.lab.", "known to themselves only"),
+        ("www.nowhere.lab.", "have no address"),
+        ("www.inside.lab.", "recursion.deny"),
+        ("www.only-lame.lab.", "192.0.2.54"),
     ] {
         let began = Instant::now();
         let reply = astray.ask(name).await;
@@ -170,18 +170,18 @@ async fn each_server_sees_no_more_of_a_name_than_it_must() {
     let Some(astray) = Astray::start(&place).await else {
         return;
     };
-    let reply = astray.ask("a.deep.plain.test.").await;
+    let reply = astray.ask("a.deep.plain.lab.").await;
     assert_eq!(reply.data(RecordType::A), ["192.0.2.2"]);
-    assert_eq!(astray.root.asked(), [". NS", "test. A"]);
-    assert_eq!(astray.test.asked(), ["plain.test. A"]);
+    assert_eq!(astray.root.asked(), [". NS", "lab. A"]);
+    assert_eq!(astray.test.asked(), ["plain.lab. A"]);
     // This server denies what only has names below it; so it is asked for all.
-    let asked = ["deep.plain.test. A", "a.deep.plain.test. A"];
+    let asked = ["deep.plain.lab. A", "a.deep.plain.lab. A"];
     assert_eq!(astray.leaf.asked(), asked);
     // What is known is not asked for again.
-    let reply = astray.ask("none.plain.test.").await;
+    let reply = astray.ask("none.plain.lab.").await;
     assert_eq!(reply.code(), NXDomain);
     assert_eq!(astray.root.asked().len(), 2);
-    assert_eq!(astray.leaf.asked()[2..], ["none.plain.test. A"]);
+    assert_eq!(astray.leaf.asked()[2..], ["none.plain.lab. A"]);
 }
 
 #[tokio::test]
@@ -190,12 +190,12 @@ async fn aliases_are_followed_into_other_zones_and_no_others_word_is_taken() {
     let Some(astray) = Astray::start(&place).await else {
         return;
     };
-    let reply = astray.ask("alias.plain.test.").await;
+    let reply = astray.ask("alias.plain.lab.").await;
     assert_eq!(reply.code(), NoError);
-    assert_eq!(reply.data(RecordType::CNAME), ["www.lame.test."]);
+    assert_eq!(reply.data(RecordType::CNAME), ["www.lame.lab."]);
     assert_eq!(reply.data(RecordType::A), ["192.0.2.1"]);
     // The server of both would have said so at once, had it been believed.
-    assert!(astray.test.asked().contains(&"lame.test. A".to_owned()));
+    assert!(astray.test.asked().contains(&"lame.lab. A".to_owned()));
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ async fn a_referral_to_many_strangers_has_few_of_them_asked() {
         return;
     };
     for number in 0..3 {
-        let reply = astray.ask(&format!("n{number}.flood.test.")).await;
+        let reply = astray.ask(&format!("n{number}.flood.lab.")).await;
         assert_eq!(reply.code(), ServFail);
     }
     let asked = astray.victim.asked();
@@ -243,7 +243,7 @@ fn port_53(address: &str) -> SocketAddr {
 
 const SOA: &str = "@ SOA ns host 1 3600 600 86400 20\n@ NS ns\nns A 192.0.2.51\n";
 const LEAF: &str =
-    "www A 192.0.2.1\na.deep A 192.0.2.2\nalias CNAME www.lame.test.\nns A 192.0.2.53\n";
+    "www A 192.0.2.1\na.deep A 192.0.2.2\nalias CNAME www.lame.lab.\nns A 192.0.2.53\n";
 /// The zones that there are at 192.0.2.53.
 const LEAVES: [&str; 7] = [
     "plain",

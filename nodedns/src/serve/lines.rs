@@ -86,6 +86,19 @@ impl<Q> Lines<Q> {
         }
         next
     }
+
+    /// Takes out the questions that wait and of which `is_over` is true, which may be said
+    /// of those that came first only.
+    pub(super) fn give_up(&mut self, is_over: impl Fn(&Q) -> bool) -> Vec<Q> {
+        let mut given_up = Vec::new();
+        for line in self.clients.values_mut() {
+            while line.waiting.front().is_some_and(&is_over) {
+                given_up.extend(line.waiting.pop_front());
+            }
+        }
+        self.total -= given_up.len();
+        given_up
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +128,19 @@ mod tests {
         assert_eq!(places[5], Place::None(5));
         assert_eq!(lines.enter(client(2), 9, SHARE), Place::Ask(9));
         assert_eq!(lines.done(hog), Some(2), "the first that came");
+    }
+
+    #[test]
+    fn those_that_have_waited_for_too_long_make_room() {
+        let mut lines = Lines::new(100);
+        for number in 0..5 {
+            lines.enter(client(1), number, SHARE);
+        }
+        assert_eq!(lines.give_up(|number| *number < 4), [2, 3]);
+        assert_eq!(lines.total, 3);
+        assert_eq!(lines.enter(client(1), 9, SHARE), Place::Waits);
+        assert_eq!(lines.done(client(1)), Some(4));
+        assert_eq!(lines.done(client(1)), Some(9));
     }
 
     #[test]

@@ -43,7 +43,7 @@ async fn from_a_warm_cache_no_lie_gets_in() {
     }
 }
 
-/// A root and a zone `test.`, a victim below it, and a zone for each lie.
+/// A root and a zone `lab.`, a victim below it, and a zone for each lie.
 struct World {
     liars: Vec<Recorder>,
     /// Where the lies would have us ask.
@@ -62,12 +62,12 @@ impl World {
             test += &format!("{label} NS ns.{label}\nns.{label} A {address}\n");
             liars.push(Recorder::start(port_53(&address), Manner::Lie(lie.tell)).await);
         }
-        let root = zone(".", "test. NS ns.test.\nns.test. A 192.0.2.52\n");
-        let honest = ["victim.test.", "other.test."].map(|name| zone(name, "* A 192.0.2.1\n"));
+        let root = zone(".", "lab. NS ns.lab.\nns.lab. A 192.0.2.52\n");
+        let honest = ["victim.lab.", "other.lab."].map(|name| zone(name, "* A 192.0.2.1\n"));
         let mut authoritative = Vec::new();
         for (address, zones) in [
             ("192.0.2.51", &[root][..]),
-            ("192.0.2.52", &[zone("test.", &test)]),
+            ("192.0.2.52", &[zone("lab.", &test)]),
             ("192.0.2.57", &honest),
         ] {
             authoritative.push(Authoritative::start(place, port_53(address), zones).await?);
@@ -84,7 +84,7 @@ impl World {
         let lie = &LIES[number];
         let (what, before) = (lie.what, self.liars[number].asked().len());
         let began = Instant::now();
-        let reply = ask(node, &format!("{}.{}.test.", lie.name, label(number))).await;
+        let reply = ask(node, &format!("{}.{}.lab.", lie.name, label(number))).await;
         let took = began.elapsed();
         let why = reply.extended_errors();
         match lie.outcome {
@@ -109,9 +109,9 @@ impl World {
     async fn knows_the_truth(&self, number: usize, node: &Node) {
         let what = LIES.get(number).map_or("before all lies", |lie| lie.what);
         for name in [
-            "www.victim.test.".to_owned(),
-            format!("fresh-{number}.victim.test."),
-            format!("fresh-{number}.other.test."),
+            "www.victim.lab.".to_owned(),
+            format!("fresh-{number}.victim.lab."),
+            format!("fresh-{number}.other.lab."),
         ] {
             let reply = ask(node, &name).await;
             let why = reply.extended_errors();

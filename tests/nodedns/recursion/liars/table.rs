@@ -35,7 +35,7 @@ pub(super) const LIES: [Lie; 21] = [
         "a stranger's servers beside an answer",
         |m| {
             answer(m);
-            hijack(m, "victim.test.");
+            hijack(m, "victim.lab.");
         },
         Addresses(&[OWN]),
     ),
@@ -51,7 +51,7 @@ pub(super) const LIES: [Lie; 21] = [
         "its parent's servers beside an answer",
         |m| {
             answer(m);
-            hijack(m, "test.");
+            hijack(m, "lab.");
         },
         Addresses(&[OWN]),
     ),
@@ -59,8 +59,8 @@ pub(super) const LIES: [Lie; 21] = [
         "a referral to a stranger's server, with an address for it",
         |m| {
             let zone = asked(m).to_ascii();
-            refer(m, &zone, &["ns.victim.test."]);
-            glue(m, "ns.victim.test.", TRAP);
+            refer(m, &zone, &["ns.victim.lab."]);
+            glue(m, "ns.victim.lab.", TRAP);
         },
         // Where that server is its own zone says: at the root's, who knows nothing of this zone.
         Failure("192.0.2.51"),
@@ -72,12 +72,12 @@ pub(super) const LIES: [Lie; 21] = [
     ),
     lie(
         "a referral to its parent",
-        |m| hijack_all(m, "test."),
+        |m| hijack_all(m, "lab."),
         Failure(ASTRAY),
     ),
     lie(
         "a referral to a stranger",
-        |m| hijack_all(m, "victim.test."),
+        |m| hijack_all(m, "victim.lab."),
         Failure(ASTRAY),
     ),
     lie(
@@ -98,14 +98,14 @@ pub(super) const LIES: [Lie; 21] = [
     ),
     lie(
         "the address of a stranger's name",
-        |m| glue_as_answer(m, "www.victim.test."),
+        |m| glue_as_answer(m, "www.victim.lab."),
         Failure("about another name"),
     ),
     lie(
         "an alias to a stranger's name, with an address for it",
         |m| {
-            alias(m, "www.victim.test.");
-            glue_as_answer(m, "www.victim.test.");
+            alias(m, "www.victim.lab.");
+            glue_as_answer(m, "www.victim.lab.");
         },
         Addresses(&[TRUTH]),
     ),
@@ -116,9 +116,9 @@ pub(super) const LIES: [Lie; 21] = [
                 code: RecordType::from(39),
                 rdata: NULL::with(b"\x06victim\x04test\0".to_vec()),
             };
-            m.add_answer(record("test.", to));
-            alias(m, "www.moved.victim.test.");
-            glue_as_answer(m, "www.moved.victim.test.");
+            m.add_answer(record("lab.", to));
+            alias(m, "www.moved.victim.lab.");
+            glue_as_answer(m, "www.moved.victim.lab.");
         },
         Addresses(&[TRUTH]),
     ),
@@ -152,7 +152,7 @@ pub(super) const LIES: [Lie; 21] = [
         |m| {
             m.metadata.response_code = ResponseCode::NXDomain;
             let soa = SOA::new(name("ns."), name("host."), 1, 3_600, 600, 86_400, 3_600);
-            m.add_authority(record("victim.test.", RData::SOA(soa)));
+            m.add_authority(record("victim.lab.", RData::SOA(soa)));
         },
         NoSuchName,
     ),
@@ -252,7 +252,7 @@ fn zone(message: &Message) -> Name {
 
 fn own_address(message: &Message) -> String {
     let zone = zone(message).to_ascii().to_lowercase();
-    let number = zone.trim_start_matches("lie").trim_end_matches(".test.");
+    let number = zone.trim_start_matches("lie").trim_end_matches(".lab.");
     address(number.parse().unwrap())
 }
 
@@ -297,8 +297,8 @@ fn refer(message: &mut Message, zone: &str, servers: &[&str]) {
 
 /// Says that the servers of `zone` are at the trap, whatever else the message says.
 fn hijack(message: &mut Message, zone: &str) {
-    message.add_authority(record(zone, RData::NS(NS(name("ns.victim.test.")))));
-    for owner in ["ns.victim.test.", "www.victim.test."] {
+    message.add_authority(record(zone, RData::NS(NS(name("ns.victim.lab.")))));
+    for owner in ["ns.victim.lab.", "www.victim.lab."] {
         glue(message, owner, TRAP);
     }
 }
