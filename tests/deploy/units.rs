@@ -1,7 +1,5 @@
 //! The units, under a real systemd.
 
-use std::path::Path;
-
 use tests::launch::Output;
 use tests::machine::{Machine, Machines};
 use tests::node::images::root;
@@ -28,18 +26,17 @@ async fn with_its_drop_in_the_unit_waits_beside_a_pod_and_serves_when_that_is_go
         place: &place,
     };
     let systemd = root().join("deploy/systemd");
-    let install = |from: &Path, to: &str| format!("install -D {} {to}", from.display());
-    on.run(&install(&program::path("rivers"), "/usr/local/bin/rivers"))
-        .await
-        .success();
     let unit = "/etc/systemd/system/rivers.service";
-    on.run(&install(&systemd.join("rivers.service"), unit))
-        .await
-        .success();
-    let drop_in = systemd.join("rivers-with-daemonset.conf");
-    on.run(&install(&drop_in, &format!("{unit}.d/daemonset.conf")))
-        .await
-        .success();
+    for (from, to) in [
+        (program::path("rivers"), "/usr/local/bin/rivers"),
+        (systemd.join("rivers.service"), unit),
+        (
+            systemd.join("rivers-with-daemonset.conf"),
+            &format!("{unit}.d/daemonset.conf"),
+        ),
+    ] {
+        on.machine.install(&from, to);
+    }
     let file = format!(
         "listeners: [{{listen: \\\"127.0.0.1:16443\\\", upstreams: [\\\"{upstream}\\\"], health: {{mode: tcp}}}}]"
     );

@@ -87,6 +87,8 @@ options:
   node-dns:
     config:
       zones: [{{name: ., forward: [\"{world}\"]}}]
+      # Clients of an update ask as fast as they can, all from one address.
+      limits: {{exempt: [10.9.0.0/24]}}
 ",
             cp2 = node(2),
             cp3 = node(3),

@@ -151,15 +151,33 @@ impl Machine {
         self.address
     }
 
+    /// Copies a file of this computer there, with its mode, and the folders that lead to it.
+    ///
+    /// # Panics
+    ///
+    /// When the file is not there, or the machine has gone.
+    pub fn install(&self, from: &Path, to: &str) {
+        let to = PathBuf::from(format!("/proc/{}/root{to}", self.first()));
+        let folder = to.parent().expect("a file is in a folder");
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::copy(from, &to))
+            .unwrap_or_else(|error| panic!("{} to {}: {error}", from.display(), to.display()));
+    }
+
+    /// The number of its first process here.
+    fn first(&self) -> String {
+        let own = self.peer.pid().as_raw_nonzero();
+        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+        let first = children.expect("a machine that runs has a process");
+        first.trim().to_owned()
+    }
+
     /// Runs a command of `sh` there, as root, to its end.
     ///
     /// # Panics
     ///
     /// When the machine has gone.
     pub async fn run(&self, place: &Place, command: &str) -> Output {
-        let own = self.peer.pid().as_raw_nonzero();
-        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
-        let first = children.expect("a machine that runs has a process");
         Launch::new(place, "on-machine", Path::new("nsenter"))
             .args([
                 "--mount",
@@ -167,7 +185,7 @@ impl Machine {
                 "--net",
                 "--cgroup",
                 "--target",
-                first.trim(),
+                &self.first(),
             ])
             .args(["sh", "-c", command])
             .inside(Arc::clone(&self.namespace))
