@@ -1,7 +1,9 @@
-//! The sockets on which clients ask: one of each kind per worker and address.
+//! The sockets on which clients ask: one for datagrams per worker and address, and one for
+//! connections per address, from which all workers accept.
 //!
-//! SO_REUSEPORT has the kernel deal the queries out among the workers, and among
-//! this process and the next during an upgrade.
+//! SO_REUSEPORT has the kernel deal the datagrams out among the workers, and both kinds among
+//! this process and the next during an upgrade. That a process has one listener and no more is
+//! what lets it step aside without losing a connection.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -18,6 +20,7 @@ pub(crate) struct Sockets {
     /// With the port that the kernel chose for port 0.
     pub(crate) address: SocketAddr,
     pub(crate) udp: UdpSocket,
+    /// The same one for all workers.
     pub(crate) tcp: TcpListener,
 }
 
@@ -32,13 +35,13 @@ pub(crate) fn open(
 ) -> Result<Vec<Vec<Sockets>>, ListenError> {
     let mut all: Vec<Vec<Sockets>> = (0..workers).map(|_| Vec::new()).collect();
     for address in addresses {
-        let mut address = *address;
+        let mut first: Option<&Sockets> = None;
         for worker in &mut all {
-            match Sockets::open(address) {
+            let opened = first.map_or_else(|| Sockets::open(*address), Sockets::another);
+            match opened {
                 Ok(sockets) => {
-                    // Port 0 lets the kernel choose, once.
-                    address = sockets.address;
                     worker.push(sockets);
+                    first = first.or_else(|| worker.last());
                 }
                 Err(error) if error.is_lack_of_ipv6() && addresses.len() > 1 => {
                     warn!(%address, "this machine has no IPv6: not listening there");
@@ -69,6 +72,15 @@ impl Sockets {
             .local_addr()
             .map_err(|source| ListenError::new(address, "udp", source))?;
         let tcp = open_tcp(address).map_err(|source| ListenError::new(address, "tcp", source))?;
+        Ok(Self { address, udp, tcp })
+    }
+
+    /// Those of one more worker.
+    fn another(&self) -> Result<Self, ListenError> {
+        let address = self.address;
+        let udp = open_udp(address).map_err(|source| ListenError::new(address, "udp", source))?;
+        let tcp = self.tcp.try_clone();
+        let tcp = tcp.map_err(|source| ListenError::new(address, "tcp", source))?;
         Ok(Self { address, udp, tcp })
     }
 }
@@ -102,6 +114,8 @@ fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    // Whoever stepped aside here before may have left his word. Mostly nobody has, and that is an error.
+    let _ = sys::choose_by_hash(&socket);
     Ok(socket.into())
 }
 

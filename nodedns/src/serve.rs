@@ -8,6 +8,7 @@
 //! What answers and finds is [`Parts`], others once the configuration is another:
 //! a question ends with those with which it began.
 
+mod aside;
 mod guests;
 mod lines;
 pub(crate) mod tcp;

@@ -1,10 +1,11 @@
 //! The only unsafe code of nodedns: datagrams, many by one system call, with the
 //! address at which they arrived ([`batch`], [`origin`]), the buffers in which they
-//! wait, and what the kernel knows of the [`clock`].
+//! wait, the socket that gets a connection of a port that several share, and what the kernel
+//! knows of the [`clock`].
 
 #![expect(
     unsafe_code,
-    reason = "recvmmsg, sendmmsg, packet information, SO_RCVBUFFORCE, IP_LOCAL_PORT_RANGE, SO_MEMINFO and adjtimex have no safe interface in socket2 and rustix"
+    reason = "recvmmsg, sendmmsg, packet information, SO_RCVBUFFORCE, IP_LOCAL_PORT_RANGE, SO_ATTACH_REUSEPORT_CBPF, SO_MEMINFO and adjtimex have no safe interface in socket2 and rustix"
 )]
 
 pub(crate) mod batch;
@@ -13,6 +14,7 @@ pub(crate) mod origin;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _};
+use std::ptr;
 
 /// Has the kernel say where each datagram arrived.
 ///
@@ -24,7 +26,7 @@ pub(crate) fn ask_for_arrival(socket: impl AsFd, ipv6: bool) -> io::Result<()> {
     } else {
         (libc::IPPROTO_IP, libc::IP_PKTINFO)
     };
-    set_option(socket, level, option, 1)
+    set_option(socket, level, option, &1)
 }
 
 /// Gives a socket's buffer for arriving datagrams that size, past the limit of
@@ -34,7 +36,7 @@ pub(crate) fn ask_for_arrival(socket: impl AsFd, ipv6: bool) -> io::Result<()> {
 /// Those of setsockopt(2); `PermissionDenied` without CAP_NET_ADMIN.
 pub(crate) fn force_receive_buffer(socket: impl AsFd, bytes: usize) -> io::Result<()> {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes)
 }
 
 /// Has connect(2) take this port for a socket that has none, and no other.
@@ -48,25 +50,57 @@ pub(crate) fn want_port(socket: impl AsFd, port: u16) -> io::Result<()> {
         socket,
         libc::IPPROTO_IP,
         IP_LOCAL_PORT_RANGE,
-        range.cast_signed(),
+        &range.cast_signed(),
     )
 }
 
-fn set_option(
+/// Has the kernel give whatever comes for the port of `socket` to the one with this number
+/// among the sockets that share it, in the order in which they have joined; where there is
+/// none, to any. When one leaves, the last takes its number.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub(crate) fn choose_socket(socket: impl AsFd, number: u32) -> io::Result<()> {
+    // A program of one instruction: "return number".
+    let mut program = [libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: number,
+    }];
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: program.as_mut_ptr(),
+    };
+    let option = libc::SO_ATTACH_REUSEPORT_CBPF;
+    set_option(socket, libc::SOL_SOCKET, option, &program)
+}
+
+/// Has it choose among them by itself again. Linux 5.3.
+///
+/// # Errors
+/// Those of setsockopt(2); `NotFound` where it does already.
+pub(crate) fn choose_by_hash(socket: impl AsFd) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &0)
+}
+
+/// `value` is what the option's manual says: a number, or a structure of the C library whose
+/// pointers are good.
+fn set_option<T>(
     socket: impl AsFd,
     level: libc::c_int,
     option: libc::c_int,
-    value: libc::c_int,
+    value: &T,
 ) -> io::Result<()> {
-    // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads
-    // one c_int at the pointer, which is one.
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads as many bytes
+    // at the pointer as `value` has, and copies what that points to.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             level,
             option,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
         )
     };
     if result == 0 {
@@ -104,6 +138,8 @@ pub(crate) fn lost_datagrams(socket: impl AsFd) -> io::Result<u32> {
 
 /// Not in libc (linux/in.h).
 const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
+/// Not in libc for every architecture (asm-generic/socket.h).
+const SO_DETACH_REUSEPORT_BPF: libc::c_int = 68;
 /// Numbers that SO_MEMINFO gives (linux/sock_diag.h), and which of them counts
 /// what was lost.
 const MEMINFO_LEN: usize = 9;

@@ -17,6 +17,7 @@ use tracing::{error, info};
 
 use crate::listen::Sockets;
 use crate::metrics::Metrics;
+use crate::serve::tcp::End;
 use crate::serve::{Latest, Parts, Service, tcp, udp};
 
 /// What all workers have in common.
@@ -127,7 +128,13 @@ impl Worker {
             let (drain, heartbeat) = (self.drain.clone(), readiness.heartbeat(name));
             loops.spawn_blocking(move || udp::serve(udp, service, latest, &heartbeat, &drain));
             let (service, latest) = (Arc::clone(&self.service), Latest::of(parts.clone()));
-            loops.spawn(tcp::serve(tcp, service, latest, self.drain.clone()));
+            // One of those that accept from it closes it.
+            let end = if self.number == 0 {
+                End::StepAside
+            } else {
+                End::LetGo
+            };
+            loops.spawn(tcp::serve(tcp, end, service, latest, self.drain.clone()));
         }
         let mut ticks = ticks();
         loop {

@@ -24,9 +24,18 @@ use crate::answer::{Answers, IDLE, Outcome};
 use crate::client::{Arrival, Client};
 use crate::metrics::{Limit, Unanswered};
 use crate::serve::guests::{Guests, Seat};
-use crate::serve::{Latest, Service};
+use crate::serve::{Latest, Service, aside};
 use crate::wire::patch::Transport;
 use crate::wire::u16_at;
+
+/// What becomes of a listener, from which all workers accept, once the drain has started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is left to another worker.
+    LetGo,
+    /// It is closed, when no connection can come to it any more.
+    StepAside,
+}
 
 /// Accepts connections until the drain starts, then lets those that are open
 /// finish what they asked.
@@ -35,6 +44,7 @@ use crate::wire::u16_at;
 /// The listener cannot be used.
 pub(crate) async fn serve(
     listener: std::net::TcpListener,
+    end: End,
     service: Arc<Service>,
     mut latest: Latest,
     mut drain: Drain,
@@ -63,13 +73,16 @@ pub(crate) async fn serve(
             () = drain.started() => break,
         }
     }
-    // Those who have connected are served, too.
-    while connections.len() < MAX_CONNECTIONS
-        && let Ok(Ok((stream, client))) = timeout(Duration::ZERO, listener.accept()).await
-    {
-        if let Some(connection) = welcome(stream, client, &mut latest) {
-            connections.spawn(connection.run(drain.clone()));
-        }
+    if end == End::StepAside {
+        // Those who have connected are served, too.
+        aside::step_aside(&listener, |stream, client| {
+            if connections.len() < MAX_CONNECTIONS
+                && let Some(connection) = welcome(stream, client, &mut latest)
+            {
+                connections.spawn(connection.run(drain.clone()));
+            }
+        })
+        .await;
     }
     drop(listener);
     while let Some(ended) = connections.join_next().await {
