@@ -9,6 +9,7 @@ use tests::coredns::CoreDns;
 use tests::dns::{Question, RecordType, Reply};
 use tests::place::Place;
 use tests::wait;
+use tokio::time::interval;
 
 use crate::node::{Node, configuration, launch, zone};
 use crate::servers::coredns;
@@ -21,21 +22,20 @@ struct Scene {
 }
 
 impl Scene {
-    /// With `stale` as the configuration of answers after their time, the servers being those of this zone.
-    async fn start(name: &str, stale: &str) -> Option<Self> {
+    /// With `stale` as the configuration of answers after their time, the servers being those of these zones.
+    async fn start(zones: &[&str], stale: &str) -> Option<Self> {
         let place = Place::loopback();
         let names: String = (0..NAMES)
             .map(|number| format!("n{number} 1 A 192.0.2.7\n"))
+            .chain(["n0.inner 1 A 192.0.2.9\n".into()])
             .collect();
         let first = coredns(&place, 2, "example.", &names).await?;
         let second = coredns(&place, 3, "example.", &names).await?;
         let servers = [first, second];
-        let zones = zone(
-            name,
-            &servers
-                .each_ref()
-                .map(|server| server.address().to_string()),
-        );
+        let addresses = servers
+            .each_ref()
+            .map(|server| server.address().to_string());
+        let zones: String = zones.iter().map(|name| zone(name, &addresses)).collect();
         let text = configuration(&place, &zones)
             + &format!("cache: {{max_negative_ttl: 1s, prefetch: false, stale: {{{stale}}}}}\n");
         let node = Node::of(
@@ -91,7 +91,7 @@ fn is_stale(reply: &Reply) -> bool {
 
 #[tokio::test]
 async fn what_was_known_is_answered_while_nobody_answers_and_anew_once_somebody_does() {
-    let Some(mut scene) = Scene::start(".", "failure_recheck: 1s, ttl: 7s").await else {
+    let Some(mut scene) = Scene::start(&["."], "failure_recheck: 1s, ttl: 7s").await else {
         return;
     };
     for (name, code) in [
@@ -132,7 +132,7 @@ async fn what_was_known_is_answered_while_nobody_answers_and_anew_once_somebody_
     for server in &scene.servers {
         server.peer.resume();
     }
-    fresh(&scene).await;
+    fresh(&scene, KNOWN).await;
     // Once more, this time for good.
     for server in &mut scene.servers {
         server.peer.kill();
@@ -141,7 +141,7 @@ async fn what_was_known_is_answered_while_nobody_answers_and_anew_once_somebody_
     for server in &mut scene.servers {
         server.peer.restart();
     }
-    fresh(&scene).await;
+    fresh(&scene, KNOWN).await;
     let stale = scene
         .node
         .admin
@@ -151,12 +151,12 @@ async fn what_was_known_is_answered_while_nobody_answers_and_anew_once_somebody_
 }
 
 /// Waits until the name is answered in its time again.
-async fn fresh(scene: &Scene) {
+async fn fresh(scene: &Scene, name: &str) {
     let began = Instant::now();
     wait::until(
         "a newer answer",
         Duration::from_secs(10),
-        async || match scene.ask(KNOWN).await.0 {
+        async || match scene.ask(name).await.0 {
             reply if is_stale(&reply) || reply.data(RecordType::A).is_empty() => {
                 Err(format!("{reply:?}"))
             }
@@ -164,12 +164,12 @@ async fn fresh(scene: &Scene) {
         },
     )
     .await;
-    println!("anew {:?} after the servers were back", began.elapsed());
+    println!("{name} anew after {:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn many_names_ask_the_dead_as_often_as_one() {
-    let Some(mut scene) = Scene::start(".", "failure_recheck: 1s").await else {
+    let Some(mut scene) = Scene::start(&["."], "failure_recheck: 1s").await else {
         return;
     };
     let names: Vec<String> = (0..NAMES)
@@ -203,9 +203,66 @@ async fn many_names_ask_the_dead_as_often_as_one() {
     );
 }
 
+/// With `TEST_SCALE=200` nobody answers for ten minutes.
+#[tokio::test]
+async fn however_long_nobody_answers_what_was_known_is_answered_at_once() {
+    let Some(scene) = Scene::start(&[".", "inner.example."], "inner_max: 2s").await else {
+        return;
+    };
+    let names: Vec<String> = (0..NAMES)
+        .map(|number| format!("n{number}.example."))
+        .collect();
+    for name in names.iter().map(String::as_str).chain([INNER]) {
+        assert_eq!(scene.ask(name).await.0.code(), ResponseCode::NoError);
+    }
+    for server in &scene.servers {
+        server.peer.pause();
+    }
+    let (reply, first) = scene.first_stale(KNOWN).await;
+    assert_eq!(reply.extended_errors()[0].0, STALE);
+    // Until none is in its time any more.
+    for name in &names {
+        scene.first_stale(name).await;
+    }
+    let (before, began) = (scene.asked().await, Instant::now());
+    let mut pace = interval(Duration::from_millis(5));
+    let mut took = Vec::new();
+    for name in names.iter().cycle() {
+        pace.tick().await;
+        let (reply, wait) = scene.ask(name).await;
+        assert!(is_stale(&reply), "{name}: {reply:?}");
+        took.push(wait);
+        if began.elapsed() > Duration::from_secs(3) * tests::scale() {
+            break;
+        }
+    }
+    let (reply, _) = scene.ask(INNER).await;
+    assert_eq!(reply.code(), ResponseCode::ServFail, "{reply:?}");
+    let (during, outage) = (scene.asked().await - before, began.elapsed());
+    for server in &scene.servers {
+        server.peer.resume();
+    }
+    fresh(&scene, INNER).await;
+    for name in &names {
+        fresh(&scene, name).await;
+    }
+    let after = scene.asked().await - before - during;
+    took.sort_unstable();
+    println!(
+        "{outage:?}: the first after {first:?}, then {} answers after {:?} in the middle, {:?} in 99 of 100, {:?} at \
+         most, {during} questions to servers; {after} when they were back",
+        took.len(),
+        took[took.len() / 2],
+        took[took.len() * 99 / 100],
+        took[took.len() - 1],
+    );
+    assert!(first < Duration::from_millis(2_500), "{first:?}");
+    assert!(during <= 4.0 * (outage.as_secs_f64() + 1.0), "{during}");
+}
+
 #[tokio::test]
 async fn in_other_zones_than_the_root_what_was_known_is_answered_briefly() {
-    let Some(mut scene) = Scene::start("example.", "inner_max: 2s, client_response: 100ms").await
+    let Some(mut scene) = Scene::start(&["example."], "inner_max: 2s, client_response: 100ms").await
     else {
         return;
     };
@@ -281,6 +338,7 @@ async fn a_name_that_is_wanted_is_renewed_before_anybody_waits_for_it() {
 }
 
 const KNOWN: &str = "n0.example.";
+const INNER: &str = "n0.inner.example.";
 const DENIED: &str = "none.example.";
 const NAMES: usize = 200;
 const STALE: u16 = 3;
