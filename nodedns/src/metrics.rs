@@ -19,6 +19,8 @@ use crate::validate::{VERDICTS, Verdict};
 use crate::wire::Rcode;
 use crate::wire::name::Name;
 use crate::wire::patch::Transport;
+use crate::wire::record::Section;
+use crate::wire::response::Response;
 
 /// The counters of the ways in, the answers and the cache.
 #[derive(Clone)]
@@ -31,8 +33,7 @@ pub(crate) struct Metrics {
     pub(crate) stale: Counter,
     /// Answers asked for anew before their time was over.
     pub(crate) prefetches: Counter,
-    /// Denials made of what was proved before.
-    pub(crate) synthesized: Counter,
+    synthesized: [Counter; 2],
     /// Questions that waited for the answer to the same question of another.
     pub(crate) coalesced: Counter,
     /// Answers cut to fit, TC set.
@@ -121,7 +122,7 @@ impl Metrics {
                 .map(|result| counter!(LOOKUPS, "result" => result)),
             stale: counter!(STALE),
             prefetches: counter!(PREFETCHES),
-            synthesized: counter!(SYNTHESIZED),
+            synthesized: ["denial", "wildcard"].map(|kind| counter!(SYNTHESIZED, "kind" => kind)),
             coalesced: counter!(COALESCED),
             truncated: counter!(TRUNCATED),
             unanswered: [
@@ -171,6 +172,12 @@ impl Metrics {
     /// The cache was asked.
     pub(crate) fn lookup(&self, result: Lookup) {
         self.lookups[result as usize].increment(1);
+    }
+
+    /// Counts a response that was made of proofs.
+    pub(crate) fn synthesized(&self, response: &Response) {
+        let is_wildcard = response.layout().section(Section::Answer).next().is_some();
+        self.synthesized[usize::from(is_wildcard)].increment(1);
     }
 
     /// A response was judged.
@@ -411,7 +418,7 @@ fn describe() {
     describe_counter!(LOOKUPS, "Questions that the cache was asked");
     describe_counter!(
         SYNTHESIZED,
-        "Denials made of what NSEC and NSEC3 records proved before"
+        "Answers made of what signed zones proved before, by kind"
     );
     describe_counter!(
         STALE,
@@ -509,7 +516,7 @@ const RELOAD_SECONDS: &str = "nodedns_config_last_reload_success_timestamp_secon
 const QUERIES: &str = "nodedns_queries_total";
 const ANSWERS: &str = "nodedns_answers_total";
 const LOOKUPS: &str = "nodedns_cache_lookups_total";
-const SYNTHESIZED: &str = "nodedns_synthesized_denials_total";
+const SYNTHESIZED: &str = "nodedns_synthesized_total";
 const STALE: &str = "nodedns_stale_answers_total";
 const PREFETCHES: &str = "nodedns_prefetches_total";
 const COALESCED: &str = "nodedns_coalesced_total";

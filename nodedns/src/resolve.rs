@@ -137,8 +137,8 @@ impl Resolver {
         deadline: Instant,
         record: Option<&Record>,
     ) -> Arc<Entry> {
-        if let Some(entry) = self.proved_denial(key) {
-            return Arc::new(entry);
+        if let Some(entry) = self.proved(key) {
+            return entry;
         }
         let mut errand = Errand::new(record);
         match self.look_above(key, deadline, &mut errand).await {
@@ -151,14 +151,25 @@ impl Resolver {
         }
     }
 
-    /// The denial that follows from what signed zones have proved before.
-    fn proved_denial(&self, key: &Key) -> Option<Entry> {
+    /// The answer that follows from what signed zones have proved before, unless it has an
+    /// address that may not be there.
+    fn proved(&self, key: &Key) -> Option<Arc<Entry>> {
         let zone = self
             .routes
             .zone_of(key.name())
             .filter(|zone| zone.validate)?;
-        let denied = self.judge.deny(key, &zone.name)?;
-        Some(Entry::of(denied, zone.limits, Instant::now().into_std()))
+        let epoch = self.judge.validator().epoch();
+        let judged = self.judge.proved(key, &zone.name)?;
+        let offence = self.filter.offence(key, judged.response(), &self.routes);
+        if offence.is_some() {
+            return None;
+        }
+        let entry = Arc::new(Entry::of(judged, zone.limits, Instant::now().into_std()));
+        // Denials are made as fast as they are found, and nobody asks for such a name twice.
+        if entry.has_answers() {
+            self.keep(key, &entry, epoch);
+        }
+        Some(entry)
     }
 
     /// Asks, and keeps the answer.
@@ -292,6 +303,11 @@ impl Resolver {
         {
             // What is kept was followed to its end.
             return Ok((Judged::kept(kept, entry.is_secure()), None));
+        }
+        if zone.validate
+            && let Some(proved) = self.judge.proved(key, &zone.name)
+        {
+            return Ok((proved, None));
         }
         let epoch = self.judge.validator().epoch();
         let (part, onward) = self.ask(zone, key, deadline, errand).await?;

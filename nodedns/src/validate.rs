@@ -41,10 +41,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::anchors::Anchors;
-use crate::validate::aggressive::Denials;
+use crate::validate::aggressive::Proved;
 use crate::validate::budget::Budget;
 use crate::validate::chain::{SignedProofs, insecure};
-use crate::validate::response::{Examination, Halt};
+use crate::validate::response::{Examination, Expanded, Halt};
 use crate::validate::zones::Zones;
 use crate::wire::name::Name;
 use crate::wire::put_u32;
@@ -74,7 +74,7 @@ pub(crate) struct Validator {
     epoch: AtomicU64,
     policy: Policy,
     zones: Zones,
-    denials: Denials,
+    proved: Proved,
 }
 
 /// The time, on two clocks: signatures go by the calendar, memory by what passes.
@@ -111,7 +111,7 @@ impl Validator {
             epoch: AtomicU64::new(0),
             policy,
             zones: Zones::default(),
-            denials: Denials::default(),
+            proved: Proved::default(),
         }
     }
 
@@ -121,14 +121,14 @@ impl Validator {
         let mut held = self.anchors.write().unwrap_or_else(PoisonError::into_inner);
         *held = Arc::new(anchors);
         self.zones.forget_within(changed);
-        self.denials.clear();
+        self.proved.clear();
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Forgets what it knows of the names `tops` and all below them.
     pub(crate) fn forget_within(&self, tops: &[Name]) {
         self.zones.forget_within(tops);
-        self.denials.clear();
+        self.proved.clear();
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -169,11 +169,17 @@ impl Validator {
             budget,
             kept: HashMap::new(),
             proofs: HashMap::new(),
+            expanded: Vec::new(),
         };
         let examined = examination.run(&name, asked, scope);
-        let Examination { kept, proofs, .. } = examination;
+        let Examination {
+            kept,
+            proofs,
+            expanded,
+            ..
+        } = examination;
         if matches!(examined, Ok(Verdict::Secure)) {
-            self.remember(&sets, &kept, &proofs, moment.instant);
+            self.remember(&sets, &kept, &proofs, &expanded, moment.instant);
         }
         let mut verdict = match examined {
             Ok(verdict) => verdict,
@@ -201,33 +207,45 @@ impl Validator {
 }
 
 impl Validator {
-    /// The answer to what is `asked`, if what was proved before proves that there is none.
-    pub(crate) fn deny(&self, asked: &Asked<'_>, now: Instant) -> Option<Judged> {
+    /// The answer to what is `asked`, if it follows from what was proved before.
+    pub(crate) fn answer(&self, asked: &Asked<'_>, now: Instant) -> Option<Judged> {
         let max_iterations = self.policy.nsec3_max_iterations;
-        self.denials.deny(asked, max_iterations, now)
+        self.proved.answer(asked, max_iterations, now)
     }
 
-    /// Takes the proofs of a secure response for later questions.
+    /// Takes the proofs of a secure response for later questions, and the sets that wildcards
+    /// gave.
     fn remember(
         &self,
         sets: &[RrSet],
         kept: &HashMap<usize, Option<u32>>,
         proofs: &HashMap<Name, SignedProofs>,
+        expanded: &[Expanded],
         now: Instant,
     ) {
+        let ttl_of = |at: &usize| kept.get(at).copied().flatten();
+        let soas = (0..sets.len())
+            .filter(|at| sets[*at].section == Section::Authority && sets[*at].rtype == rtype::SOA);
+        for at in soas {
+            if let Some(ttl) = ttl_of(&at) {
+                self.proved.learn(&sets[at].owner, &sets[at], ttl, now);
+            }
+        }
         for (zone, proofs) in proofs {
             let used = proofs.sets.iter().filter(|(at, _)| kept.contains_key(at));
             for (at, ttl) in used {
-                self.denials.learn(zone, &sets[*at], *ttl, now);
+                self.proved.learn(zone, &sets[*at], *ttl, now);
             }
         }
-        let soas = sets
-            .iter()
-            .enumerate()
-            .filter(|(_, set)| set.section == Section::Authority && set.rtype == rtype::SOA);
-        for (at, set) in soas {
-            if let Some(Some(ttl)) = kept.get(&at) {
-                self.denials.learn(&set.owner, set, *ttl, now);
+        for Expanded {
+            set,
+            zone,
+            encloser,
+        } in expanded
+        {
+            if let Some(ttl) = ttl_of(set) {
+                self.proved
+                    .learn_wildcard(zone, encloser, &sets[*set], ttl, now);
             }
         }
     }

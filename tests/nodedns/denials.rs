@@ -1,4 +1,4 @@
-//! What a signed zone has proved of one name denies others (RFC 8198), and the proof that goes with it holds.
+//! What a signed zone has proved of one name answers for others (RFC 8198), and the proof that goes with it holds.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use tests::program;
 use crate::node::{Node, configuration};
 
 const NAMES: &str = "@ SOA ns host 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.1\nwww A 192.0.2.7\n\
-    deep.below A 192.0.2.8\n*.wild A 192.0.2.9\nsub NS ns.sub\nns.sub A 192.0.2.10\n";
+    deep.below A 192.0.2.8\n*.wild A 192.0.2.9\n*.wild MX 7 mail\n*.alias CNAME www\nthere.wild TXT x\nsub NS ns.sub\nns.sub A 192.0.2.10\n";
 
 #[tokio::test]
 async fn nsec_denies_what_lies_between_its_names() {
@@ -68,6 +68,24 @@ async fn nsec3_denies_what_hashes_between_its_names() {
     println!("{asked} questions at first, {more} for four hundred more names");
     assert!(more <= 8.0, "{more}: each shows a record more");
     scene.what_exists_is_found().await;
+}
+
+#[tokio::test]
+async fn nsec_and_a_wildcard_answer_for_all_names_between_its_names() {
+    let place = Place::loopback();
+    if let Some(scene) = Scene::start(&place, Denial::Nsec).await {
+        scene.wildcards_answer(0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn nsec3_and_a_wildcard_answer_for_all_names_that_hash_between_its_names() {
+    let place = Place::loopback();
+    if let Some(scene) = Scene::start(&place, Denial::Nsec3).await {
+        // Each shows a record more, of which there are fewer than a dozen, and costs a question about what lies
+        // above it as well.
+        scene.wildcards_answer(24.0).await;
+    }
 }
 
 /// A node that asks a signed zone's server, and a second one that asks the first and believes nothing unproved.
@@ -134,11 +152,61 @@ impl Scene {
             let found = self.first.addresses(&format!("{name}.example.")).await;
             assert_eq!(found, [address], "{name}");
         }
-        let synthesized = self
-            .first
-            .admin
-            .metric("nodedns_synthesized_denials_total", &[])
-            .await;
+        let synthesized = self.synthesized("denial").await;
         assert!(synthesized >= 200.0, "{synthesized}");
+    }
+
+    async fn synthesized(&self, kind: &str) -> f64 {
+        let admin = &self.first.admin;
+        admin
+            .metric("nodedns_synthesized_total", &[("kind", kind)])
+            .await
+    }
+
+    /// What the wildcard gives to one name answers for two hundred, for which the zone's server has so many
+    /// questions more at most.
+    async fn wildcards_answer(&self, most: f64) {
+        let data = async |name: &str, kind| {
+            let question = Question::new(&format!("{name}.example."), kind).dnssec_ok();
+            let mut said = Vec::new();
+            for node in [&self.first, &self.second] {
+                let reply = question.ask(node.address).await.unwrap();
+                assert!(reply.is_authentic(), "{name}: {reply:?}");
+                said.push(reply.data(kind));
+            }
+            assert_eq!(said[0], said[1], "{name}");
+            said.remove(0)
+        };
+        let wanted = [
+            (RecordType::A, "192.0.2.9"),
+            (RecordType::MX, "7 mail.example."),
+        ];
+        for (kind, expected) in wanted {
+            assert_eq!(data("first.wild", kind).await, [expected]);
+            // Behind the one name that is there.
+            assert_eq!(data("zz.wild", kind).await, [expected]);
+        }
+        let asked = self.asked().await;
+        for number in 0..100 {
+            for name in [format!("n{number}.wild"), format!("x.y.n{number}.wild")] {
+                for (kind, expected) in wanted {
+                    assert_eq!(data(&name, kind).await, [expected], "{name}");
+                }
+            }
+        }
+        let more = self.asked().await - asked;
+        let synthesized = self.synthesized("wildcard").await;
+        println!("{more} questions for four hundred answers, {synthesized} of them made here");
+        assert!(more <= most, "{more}");
+        assert!(synthesized >= 400.0 - most, "{synthesized}");
+        // What is not so for all: a name that is there, one below it, one that is delegated, an alias.
+        assert!(data("there.wild", RecordType::A).await.is_empty());
+        let below = self.ask("below.there.wild", RecordType::A).await;
+        assert_eq!(below, ResponseCode::NXDomain);
+        let found = self.first.addresses("ns.sub.example.").await;
+        assert!(found.is_empty(), "{found:?}: its own server is not there");
+        for name in ["one.alias", "two.alias"] {
+            assert_eq!(data(name, RecordType::A).await, ["192.0.2.7"], "{name}");
+        }
     }
 }

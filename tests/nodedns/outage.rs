@@ -262,7 +262,8 @@ async fn however_long_nobody_answers_what_was_known_is_answered_at_once() {
 
 #[tokio::test]
 async fn in_other_zones_than_the_root_what_was_known_is_answered_briefly() {
-    let Some(mut scene) = Scene::start(&["example."], "inner_max: 2s, client_response: 100ms").await
+    let Some(mut scene) =
+        Scene::start(&["example."], "inner_max: 2s, client_response: 100ms").await
     else {
         return;
     };

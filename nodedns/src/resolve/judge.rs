@@ -59,9 +59,9 @@ impl Judge {
         self.mode == validation.mode && self.validator.policy() == validation.policy
     }
 
-    /// The answer to `key`, which is in the zone `within`, if what was proved before proves
-    /// that there is none (RFC 8198).
-    pub(super) fn deny(&self, key: &Key, within: &Name) -> Option<Judged> {
+    /// The answer to `key`, which is in the zone `within`, if it follows from what was proved
+    /// before (RFC 8198): that there is none, or that of a wildcard.
+    pub(super) fn proved(&self, key: &Key, within: &Name) -> Option<Judged> {
         if self.mode == Mode::Log || key.checking_disabled() {
             return None;
         }
@@ -71,9 +71,9 @@ impl Judge {
             dnssec_ok: key.dnssec_ok(),
             within,
         };
-        let denied = self.validator.deny(&asked, Instant::now().into_std())?;
-        self.metrics.synthesized.increment(1);
-        Some(denied)
+        let proved = self.validator.answer(&asked, Instant::now().into_std())?;
+        self.metrics.synthesized(proved.response());
+        Some(proved)
     }
 
     /// What it judges by.

@@ -26,6 +26,17 @@ pub(super) struct Examination<'a> {
     pub(super) kept: HashMap<usize, Option<u32>>,
     /// The denials of the zones met so far.
     pub(super) proofs: HashMap<Name, SignedProofs>,
+    /// The sets that wildcards gave, as is proved.
+    pub(super) expanded: Vec<Expanded>,
+}
+
+/// A set that was made from a wildcard.
+pub(super) struct Expanded {
+    pub(super) set: usize,
+    /// Who signed it.
+    pub(super) zone: Name,
+    /// What the wildcard stands below.
+    pub(super) encloser: Name,
 }
 
 /// Why it cannot go on.
@@ -121,9 +132,15 @@ impl Examination<'_> {
             .deny_closer(proofs, &zone, name, &encloser, self.budget)
             .map_err(|kind| Halt::Bogus(kind.of(name, set.rtype)))?;
         self.keep_proofs(&zone.name);
-        Ok(open.map_or(Verdict::Secure, |why| {
-            Verdict::Insecure(insecure(zone.name.as_wire(), why))
-        }))
+        if let Some(why) = open {
+            return Ok(Verdict::Insecure(insecure(zone.name.as_wire(), why)));
+        }
+        self.expanded.push(Expanded {
+            set: number,
+            zone: zone.name,
+            encloser,
+        });
+        Ok(Verdict::Secure)
     }
 
     /// What the absence of `rtype` at `name` is worth.
