@@ -60,8 +60,6 @@ pub enum Note {
         /// What it waits for.
         needs: Key,
     },
-    /// cluster.yml gives no upstream DNS server.
-    NoUpstream,
     /// `dns_service` names a Service without ClusterIP.
     NoUpstreamService {
         /// The Service.
@@ -125,16 +123,12 @@ impl fmt::Display for Note {
             Self::Waits { object, needs } => {
                 write!(f, "{object} follows once {needs} has a ClusterIP")
             }
-            Self::NoUpstream => f.write_str(
-                "names outside the cluster are not answered: cluster.yml gives neither \
-                 dns_servers nor dns_service, and nodedns does no recursion yet",
-            ),
             Self::NoUpstreamService { service, fallback } => {
                 write!(f, "dns_service: Service {service} has no ClusterIP; ")?;
                 if *fallback {
                     f.write_str("dns_servers are used until it has one")
                 } else {
-                    f.write_str("names outside the cluster are not answered until it has one")
+                    f.write_str("until it has one nodedns asks the root's name servers itself")
                 }
             }
             Self::NotRegistered { node } => {

@@ -1,6 +1,8 @@
 //! What a node is to have of rivers, and what it has: pure, so that it can be told apart
 //! without a host.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -115,6 +117,48 @@ impl Found {
     }
 }
 
+/// What runs on a node, as far as nodes are told apart by it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Build<'a> {
+    /// The sum of the binary that runs; empty where none does.
+    pub(crate) running: &'a str,
+    pub(crate) is_configured: bool,
+}
+
+impl fmt::Display for Build<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.running {
+            "" => f.write_str("no rivers that runs")?,
+            running => write!(f, "rivers {}", short(running))?,
+        }
+        if self.is_configured || self.running.is_empty() {
+            return Ok(());
+        }
+        f.write_str(", configured otherwise,")
+    }
+}
+
+/// The names of nodes by what runs there. Each comes with the sum of the configuration that it is
+/// to have.
+pub(crate) fn builds<'a>(
+    nodes: impl IntoIterator<Item = (&'a str, &'a Found, &'a str)>,
+) -> BTreeMap<Build<'a>, Vec<&'a str>> {
+    let mut builds: BTreeMap<Build<'_>, Vec<&str>> = BTreeMap::new();
+    for (name, found, config) in nodes {
+        let build = Build {
+            running: &found.running,
+            is_configured: found.config == config,
+        };
+        builds.entry(build).or_default().push(name);
+    }
+    builds
+}
+
+/// Enough of a sum to tell versions apart.
+pub(crate) fn short(sum: &str) -> &str {
+    sum.get(..12).unwrap_or(sum)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +186,32 @@ mod tests {
         assert_eq!(
             Part::new(Vec::new()).sum,
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+
+    #[test]
+    fn nodes_are_grouped_by_what_runs_there() {
+        let found = |running: &str, config: &str| {
+            Found::parse(&format!("running={running}\nconfig={config}"))
+        };
+        let nodes = [
+            ("a", found("0123456789abcdef", "x")),
+            ("b", found("", "x")),
+            ("c", found("0123456789abcdef", "x")),
+            ("d", found("0123456789abcdef", "y")),
+        ];
+        let builds = builds(nodes.iter().map(|(name, found)| (*name, found, "x")));
+        let lines: Vec<String> = builds
+            .iter()
+            .map(|(build, names)| format!("{build} on {}", names.join(" ")))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "no rivers that runs on b",
+                "rivers 0123456789ab, configured otherwise, on d",
+                "rivers 0123456789ab on a c",
+            ]
         );
     }
 

@@ -8,6 +8,7 @@ use crate::lease;
 use crate::observe::{self, Health};
 use crate::plan::Plan;
 use crate::record::{self, Record};
+use crate::ssh::Ssh;
 use crate::sync;
 use crate::wish::Wish;
 use checks::{Check, Verdict};
@@ -26,10 +27,12 @@ pub(crate) struct Status {
     pub(crate) records: Vec<Record>,
 }
 
-/// Asks the cluster for all of it, and at most so many records.
+/// Asks the cluster for all of it, and at most so many records; its nodes, too, where SSH leads
+/// there.
 pub(crate) async fn read(
     server: &Server,
     wish: &Wish,
+    ssh: Option<&Ssh>,
     most_records: usize,
 ) -> Result<Status, RequestError> {
     let (key, kinds) = (lease::key(), Kinds::default());
@@ -41,7 +44,7 @@ pub(crate) async fn read(
     Ok(Status {
         holder: lease.as_ref().and_then(holder),
         health: observe::health(server, wish).await,
-        checks: checks::all(server, wish, &observed).await,
+        checks: checks::all(server, wish, &observed, ssh).await,
         plan,
         records,
     })

@@ -324,6 +324,68 @@ async fn a_changed_configuration_is_delivered_and_what_somebody_else_changed_is_
     }
 }
 
+#[tokio::test]
+async fn status_tells_builds_and_names_kubelets_that_bypass_rivers() {
+    let Some(fleet) = Fleet::start(3).await else {
+        return;
+    };
+    echo().await;
+    let [first, second] = [1, 2].map(|number| fleet.version(number));
+    fleet.deploy(&first, 0).await;
+    let deploy = ["deploy", "--node=node-2"].map(str::to_owned);
+    let known_hosts = fleet.machines.known_hosts();
+    fleet
+        .scene
+        .control(&["rivers"])
+        .args(deploy)
+        .arg("--binary")
+        .arg(&second)
+        .arg("--known-hosts")
+        .arg(&known_hosts)
+        .run()
+        .await
+        .success();
+    // One where CKE has it, one that a kubelet was told, and one in JSON.
+    for (machine, script) in fleet.machines.list.iter().zip([
+        "mkdir -p /etc/kubernetes/kubelet
+         echo \"    server: 'https://localhost:16443'\" >/etc/kubernetes/kubelet/kubeconfig",
+        "mkdir -p /etc/kubernetes/kubelet
+         echo 'server: https://localhost:16443' >/etc/kubernetes/kubelet/kubeconfig
+         printf 'clusters:\\n- cluster:\\n    server: https://10.9.0.2:6443\\nusers: [{token: canary}]\\n' >/etc/own.yml
+         printf '#!/bin/sh\\nsleep 3600\\n' >/usr/local/bin/kubelet
+         chmod 755 /usr/local/bin/kubelet
+         systemd-run --quiet /usr/local/bin/kubelet --v=2 --kubeconfig /etc/own.yml",
+        "echo '{\"clusters\":[{\"cluster\":{\"server\":\"https://127.0.0.1:16443\",\"tls-server-name\":\"a\"}}]}' >/etc/kubernetes/kubelet.conf",
+    ]) {
+        let script = format!("mkdir -p /etc/kubernetes\n{script}");
+        machine.run(fleet.scene.place(), &script).await.success();
+    }
+
+    let without = fleet.scene.control(&["status"]).run().await;
+    assert!(
+        without
+            .stdout
+            .contains("rivers: open, no pod of a DaemonSet rivers is there"),
+        "{without}"
+    );
+    let status = fleet
+        .scene
+        .control(&["status", "--hosts", "ssh", "--known-hosts"])
+        .arg(&known_hosts)
+        .run()
+        .await;
+    assert_eq!(status.code(), 1, "{status}");
+    for line in [
+        "kubelets' API server: bad, kubelet bypasses rivers on node-2 (https://10.9.0.2:6443);",
+        " on 2 nodes (node-1, node-3)",
+        " on 1 nodes (node-2)",
+        "not reached: SSH to 10.9.0.2",
+    ] {
+        assert!(status.stdout.contains(line), "{line} in {status}");
+    }
+    assert!(!status.to_string().contains("canary"), "{status}");
+}
+
 /// As many as a computer of two cores has room for.
 const NODES: u8 = 20;
 const ECHO: u16 = 7007;

@@ -25,6 +25,7 @@ async fn a_cold_node_comes_up_and_outlives_what_happens_to_nodes() {
     the_node_is_rebooted(&mut scene).await;
     a_static_pod_serves_when_the_daemon_set_is_gone(&scene).await;
     a_kubelet_that_bypasses_nodedns_is_named(&mut scene).await;
+    a_kubelet_that_bypasses_rivers_is_named(&mut scene).await;
 }
 
 /// `control sync` makes a cluster out of API servers and a kubelet that has registered.
@@ -60,6 +61,7 @@ async fn comes_up(scene: &Scene) {
         ("CoreDNS: good", ""),
         ("nodedns: good", ""),
         ("kubelets' DNS: good", "on 1 nodes"),
+        ("kubelets' API server: good", "on 1 nodes"),
     ] {
         scene.status_says(good, detail).await;
     }
@@ -93,6 +95,7 @@ async fn rivers_is_updated(scene: &Scene) {
     scene.roll("rivers").await;
     scene.rolled_out("rivers").await;
     assert_all_are_left("rivers' pod", &before);
+    scene.status_says("rivers: good", "ready on 1 of 1").await;
     scene.pod_finds("kubernetes.default", "10.96.0.1").await;
 }
 
@@ -197,6 +200,16 @@ async fn a_kubelet_that_bypasses_nodedns_is_named(scene: &mut Scene) {
     scene.node.point_pods_at("10.96.0.10");
     scene
         .status_says("kubelets' DNS: bad", "on worker-1;")
+        .await;
+}
+
+/// kubelet asks one API server, and is lost with it.
+async fn a_kubelet_that_bypasses_rivers_is_named(scene: &mut Scene) {
+    let server = format!("https://{}", scene.cluster.api_servers[1].address());
+    scene.node.point_kubelet_at(&server);
+    let detail = format!("on worker-1 ({});", server.trim_start_matches("https://"));
+    scene
+        .status_says("kubelets' API server: bad", &detail)
         .await;
 }
 

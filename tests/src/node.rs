@@ -239,6 +239,23 @@ impl Node {
         running.kubelet.restart();
     }
 
+    /// Has kubelet ask this server for its API from now on, instead of the one of its plan.
+    ///
+    /// # Panics
+    ///
+    /// When the node is off, or kubelet cannot be started again.
+    pub fn point_kubelet_at(&mut self, api: &str) {
+        let file = &self.files.kubelet_kubeconfig;
+        let text = fs::read_to_string(file).expect("written at the start");
+        let lines = text.lines().map(|line| match line.split_once("server: ") {
+            Some((indent, _)) => format!("{indent}server: {api}\n"),
+            None => format!("{line}\n"),
+        });
+        fs::write(file, lines.collect::<String>()).expect("a test can write to its folder");
+        let running = self.running.as_mut().expect("the node is switched on");
+        running.kubelet.restart();
+    }
+
     /// kubelet, to be looked at.
     ///
     /// # Panics

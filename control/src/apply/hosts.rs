@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::through::{self, Through};
 use crate::installed::{Found, Parcel, Part};
-use crate::observe::hosts::LOOK;
+use crate::observe::hosts::look;
 use crate::output::printable;
 use crate::ssh::{Host, Script, SshError};
 
@@ -145,11 +145,6 @@ async fn restored(host: &Host) -> Result<(), String> {
             Err(error) => return Err(error.to_string()),
         }
     }
-}
-
-async fn look(host: &Host) -> Result<Found, SshError> {
-    let said = host.run(&LOOK, &[], &[]).await?;
-    Ok(Found::parse(&said))
 }
 
 const STAGE: Script = Script {

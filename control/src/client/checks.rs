@@ -67,4 +67,4 @@ const PAGE: u32 = 500;
 /// 100,000 objects.
 const MAX_PAGES: u32 = 200;
 /// One that cannot be reached must not keep `status` waiting.
-const KUBELET: std::time::Duration = std::time::Duration::from_secs(5);
+pub(super) const KUBELET: std::time::Duration = std::time::Duration::from_secs(5);

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use daemon::exit::Failure;
 
-use super::{block_on, connect, read_wish};
-use crate::cli::{self, Flags, Format};
+use super::{block_on, connect, open_ssh, read_wish};
+use crate::cli::{self, Flags, Format, OnHosts};
 use crate::output::{self, json, text};
 use crate::status::{self, Status};
 
@@ -26,7 +26,11 @@ pub(super) fn run(flags: &Flags, options: &cli::Status) -> Result<ExitCode, Fail
 async fn read(flags: &Flags, options: &cli::Status) -> Result<Status, Failure> {
     let wish = read_wish(flags, &cli::Limits::default())?;
     let server = connect(flags, &wish.cluster).await?;
-    status::read(&server, &wish, options.records)
+    let ssh = match flags.hosts {
+        Some(OnHosts::Ssh) => Some(open_ssh(flags, &wish.store).await?),
+        Some(OnHosts::Below(_)) | None => None,
+    };
+    status::read(&server, &wish, ssh.as_ref(), options.records)
         .await
         .map_err(Failure::failed)
 }

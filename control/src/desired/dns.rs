@@ -72,7 +72,7 @@ pub(super) fn read(cluster: &Cluster) -> Option<Key> {
 }
 
 /// Who answers names outside the cluster: the Service's ClusterIP where there is
-/// one, else the listed servers, as in CKE.
+/// one, else the listed servers, as in CKE; with none nodedns goes down from the root itself.
 fn upstreams(wanted: &Upstreams, observed: &Observed, notes: &mut Vec<Note>) -> Vec<IpAddr> {
     if let Some(service) = &wanted.service {
         if let Some(address) = observed.cluster_ip(&service.namespace, &service.name) {
@@ -82,8 +82,6 @@ fn upstreams(wanted: &Upstreams, observed: &Observed, notes: &mut Vec<Note>) -> 
             service: service.clone(),
             fallback: !wanted.servers.is_empty(),
         });
-    } else if wanted.servers.is_empty() {
-        notes.push(Note::NoUpstream);
     }
     wanted.servers.clone()
 }

@@ -1,4 +1,4 @@
-//! How rivers is on nodes, asked over SSH, many at a time.
+//! How rivers is on nodes, and who goes through it, asked over SSH, many at a time.
 
 use std::time::Duration;
 
@@ -6,24 +6,62 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::cluster::Node;
 use crate::installed::Found;
-use crate::ssh::{Script, Ssh, SshError};
+use crate::ssh::{Host, Script, Ssh, SshError};
 
-/// What each node has, in their order.
+/// What a login to a node shows.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) rivers: Found,
+    /// The servers that its kubelet's kubeconfig names; none when there is no kubelet.
+    pub(crate) kubelet: Vec<String>,
+}
+
+/// What each node has of rivers, in their order.
 pub(crate) async fn rivers(ssh: &Ssh, nodes: &[&Node]) -> Vec<Result<Found, SshError>> {
+    each(ssh, nodes, async |host| look(host).await).await
+}
+
+/// The same, and whom each node's kubelet asks.
+pub(crate) async fn seen(ssh: &Ssh, nodes: &[&Node]) -> Vec<Result<Seen, SshError>> {
+    let both = async |host: &Host| {
+        let rivers = look(host).await?;
+        let kubelet = host.run(&KUBELET, &[], &[]).await?;
+        let kubelet = kubelet.lines().map(str::to_owned).collect();
+        Ok(Seen { rivers, kubelet })
+    };
+    each(ssh, nodes, both).await
+}
+
+/// How rivers is on this host.
+pub(crate) async fn look(host: &Host) -> Result<Found, SshError> {
+    let said = host.run(&LOOK, &[], &[]).await?;
+    Ok(Found::parse(&said))
+}
+
+async fn each<T>(
+    ssh: &Ssh,
+    nodes: &[&Node],
+    ask: impl AsyncFn(&Host) -> Result<T, SshError>,
+) -> Vec<Result<T, SshError>> {
+    let ask = &ask;
     let looks = nodes.iter().map(|node| async move {
         let host = ssh.connect(node.address, &node.user).await?;
-        let said = host.run(&LOOK, &[], &[]).await;
+        let said = ask(&host).await;
         host.close().await;
-        said.map(|said| Found::parse(&said))
+        said
     });
     stream::iter(looks).buffered(AT_ONCE).collect().await
 }
 
-/// What one host has.
-pub(crate) const LOOK: Script = Script {
+const LOOK: Script = Script {
     doing: "look at rivers",
     text: include_str!("../../scripts/rivers-look.sh"),
     within: Duration::from_secs(60),
+};
+const KUBELET: Script = Script {
+    doing: "look at kubelet",
+    text: include_str!("../../scripts/kubelet-look.sh"),
+    within: Duration::from_secs(30),
 };
 /// Each is a process of ssh here, and hardly any work there.
 const AT_ONCE: usize = 16;

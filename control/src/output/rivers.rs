@@ -1,14 +1,14 @@
 //! `control rivers`: how it goes, and how it stands, for people and as JSON.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::printable;
 use crate::deploy::{Event, Fate, Target, differs};
-use crate::installed::Found;
+use crate::installed::{Found, builds, short};
 use crate::ssh::SshError;
 
 /// Lines for people while it goes on.
@@ -93,52 +93,23 @@ pub(crate) fn end(targets: &[Target<'_>], fates: &[Fate]) -> String {
     text
 }
 
-/// `rivers deploy` as one document.
-pub(crate) fn fates(targets: &[Target<'_>], fates: &[Fate]) -> String {
-    #[derive(Serialize)]
-    struct Document<'a> {
-        binary: &'a str,
-        nodes: Vec<Shown<'a>>,
-    }
-    #[derive(Serialize)]
-    struct Shown<'a> {
-        node: &'a str,
-        address: std::net::IpAddr,
-        result: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<&'a str>,
-    }
-    let nodes = targets.iter().zip(fates).map(|(target, fate)| {
-        let (result, error) = word(fate);
-        Shown {
-            node: &target.node.name,
-            address: target.node.address,
-            result,
-            error,
-        }
-    });
-    super::json::render(&Document {
-        binary: sum(targets),
-        nodes: nodes.collect(),
-    })
-}
-
 /// `rivers status` for people: nodes grouped by what they run, then those that are not right.
 pub(crate) fn status(targets: &[Target<'_>], found: &[Result<Found, SshError>]) -> String {
     let mut text = format!("wanted: rivers {}\n", short(sum(targets)));
-    for (running, names) in groups(targets, found) {
-        let style = if running == sum(targets) {
-            GREEN
-        } else {
-            YELLOW
-        };
-        let what = match running {
-            "" => "no rivers".to_owned(),
-            running => format!("rivers {}", short(running)),
-        };
+    let known = targets.iter().zip(found).filter_map(|(target, found)| {
+        let found = found.as_ref().ok()?;
+        Some((
+            target.node.name.as_str(),
+            found,
+            target.parcel.config.sum.as_str(),
+        ))
+    });
+    for (build, names) in builds(known) {
+        let is_wanted = build.running == sum(targets) && build.is_configured;
+        let style = if is_wanted { GREEN } else { YELLOW };
         let _ = writeln!(
             text,
-            "{style}{what}{style:#} on {}: {}",
+            "{style}{build}{style:#} on {}: {}",
             names.len(),
             names.join(", ")
         );
@@ -161,56 +132,76 @@ pub(crate) fn status(targets: &[Target<'_>], found: &[Result<Found, SshError>]) 
     text
 }
 
+/// `rivers deploy` as one document.
+pub(crate) fn fates(targets: &[Target<'_>], fates: &[Fate]) -> String {
+    let nodes = targets.iter().zip(fates).map(|(target, fate)| {
+        let (result, error) = word(fate);
+        Shown {
+            result: Some(result),
+            error: error.map(str::to_owned),
+            ..Shown::of(target)
+        }
+    });
+    document(targets, nodes.collect())
+}
+
 /// `rivers status` as one document.
 pub(crate) fn status_json(targets: &[Target<'_>], found: &[Result<Found, SshError>]) -> String {
+    let nodes = targets
+        .iter()
+        .zip(found)
+        .map(|(target, found)| match found {
+            Ok(found) => Shown {
+                running: Some(&found.running),
+                config: Some(&found.config),
+                differs: Some(differs(found, &target.parcel)),
+                ..Shown::of(target)
+            },
+            Err(error) => Shown {
+                error: Some(error.to_string()),
+                ..Shown::of(target)
+            },
+        });
+    document(targets, nodes.collect())
+}
+
+fn document(targets: &[Target<'_>], nodes: Vec<Shown<'_>>) -> String {
     #[derive(Serialize)]
     struct Document<'a> {
         binary: &'a str,
         nodes: Vec<Shown<'a>>,
     }
-    #[derive(Serialize)]
-    struct Shown<'a> {
-        node: &'a str,
-        address: std::net::IpAddr,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        running: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        config: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        differs: Option<Vec<&'static str>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<String>,
-    }
-    let nodes = targets.iter().zip(found).map(|(target, found)| {
-        let known = found.as_ref().ok();
-        Shown {
-            node: &target.node.name,
-            address: target.node.address,
-            running: known.map(|found| found.running.as_str()),
-            config: known.map(|found| found.config.as_str()),
-            differs: known.map(|found| differs(found, &target.parcel)),
-            error: found.as_ref().err().map(ToString::to_string),
-        }
-    });
     super::json::render(&Document {
         binary: sum(targets),
-        nodes: nodes.collect(),
+        nodes,
     })
 }
 
-/// The names of the nodes that could be asked, by the sum of the binary that runs there.
-fn groups<'a>(
-    targets: &'a [Target<'_>],
-    found: &'a [Result<Found, SshError>],
-) -> BTreeMap<&'a str, Vec<&'a str>> {
-    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (target, found) in targets.iter().zip(found) {
-        if let Ok(found) = found {
-            let group = groups.entry(&found.running).or_default();
-            group.push(&target.node.name);
+/// One node: what became of it, or how it is.
+#[derive(Serialize, Default)]
+struct Shown<'a> {
+    node: &'a str,
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differs: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(target: &'a Target<'_>) -> Self {
+        Self {
+            node: &target.node.name,
+            address: Some(target.node.address),
+            ..Self::default()
         }
     }
-    groups
 }
 
 fn fate_line(target: &Target<'_>, fate: &Fate) -> String {
@@ -242,11 +233,6 @@ fn sum<'a>(targets: &'a [Target<'_>]) -> &'a str {
     targets
         .first()
         .map_or("", |target| &target.parcel.binary.sum)
-}
-
-/// Enough to tell versions apart.
-fn short(sum: &str) -> &str {
-    sum.get(..12).unwrap_or(sum)
 }
 
 const RED: Style = AnsiColor::Red.on_default();

@@ -3,7 +3,10 @@
 use futures_util::future::join;
 
 use crate::client::Server;
+use crate::cluster::{Cluster, Node, RiversFile};
+use crate::observe::hosts::{self, Seen};
 use crate::observed::Observed;
+use crate::ssh::Ssh;
 use crate::wish::Wish;
 
 mod access;
@@ -11,7 +14,8 @@ mod aggregation;
 mod dns;
 mod encryption;
 mod network;
-mod nodedns;
+mod pods;
+mod rivers;
 mod wiring;
 
 /// One of them.
@@ -45,19 +49,29 @@ impl Verdict {
 
 type Finding = (Verdict, String);
 
-/// All of them.
-pub(crate) async fn all(server: &Server, wish: &Wish, observed: &Observed) -> Vec<Check> {
+/// All of them; with SSH the nodes themselves are looked at, too.
+pub(crate) async fn all(
+    server: &Server,
+    wish: &Wish,
+    observed: &Observed,
+    ssh: Option<&Ssh>,
+) -> Vec<Check> {
+    let cluster = &wish.cluster;
     let (access, encryption) = join(access::check(server), encryption::check(wish)).await;
     let (dns, aggregation) = join(
-        dns::check(server, &wish.cluster, observed),
+        dns::check(server, cluster, observed),
         aggregation::check(server),
     )
     .await;
-    let (nodedns, wiring) = join(
-        nodedns::check(server),
-        wiring::check(server, &wish.cluster, observed),
-    )
-    .await;
+    let nodes = Nodes {
+        cluster,
+        observed,
+        wanted: [false, true].map(|is_control_plane| wanted(cluster, is_control_plane)),
+        seen: look(ssh, cluster).await,
+    };
+    let (nodedns, rivers) = join(pods::nodedns(server), rivers::check(server, &nodes)).await;
+    let (dns_wiring, api_wiring) =
+        join(wiring::dns(server, &nodes), wiring::api(server, &nodes)).await;
     let check = |subject, (verdict, detail)| Check {
         subject,
         verdict,
@@ -68,10 +82,51 @@ pub(crate) async fn all(server: &Server, wish: &Wish, observed: &Observed) -> Ve
         check("Secrets at rest", encryption),
         check("CoreDNS", dns),
         check("nodedns", nodedns),
+        check("rivers", rivers),
         check("aggregation layer", aggregation),
         check("pod network", network::check(observed)),
-        check("kubelets' DNS", wiring),
+        check("kubelets' DNS", dns_wiring),
+        check("kubelets' API server", api_wiring),
     ]
+}
+
+/// The nodes of cluster.yml, and what is known of them.
+struct Nodes<'a> {
+    cluster: &'a Cluster,
+    observed: &'a Observed,
+    /// rivers' file of a worker, and of a node of the control plane.
+    wanted: [Option<RiversFile>; 2],
+    /// In their order, what SSH shows; none without it.
+    seen: Vec<Result<Seen, String>>,
+}
+
+impl Nodes<'_> {
+    /// rivers' file of this node.
+    fn wanted(&self, node: &Node) -> Option<&RiversFile> {
+        self.wanted[usize::from(node.control_plane)].as_ref()
+    }
+
+    /// Each with what SSH shows of it.
+    fn iter(&self) -> impl Iterator<Item = (&Node, Option<&Result<Seen, String>>)> {
+        let nodes = self.cluster.nodes.iter().enumerate();
+        nodes.map(|(number, node)| (node, self.seen.get(number)))
+    }
+}
+
+fn wanted(cluster: &Cluster, is_control_plane: bool) -> Option<RiversFile> {
+    let mut nodes = cluster.nodes.iter();
+    let node = nodes.find(|node| node.control_plane == is_control_plane)?;
+    cluster.rivers_file(node).ok()
+}
+
+async fn look(ssh: Option<&Ssh>, cluster: &Cluster) -> Vec<Result<Seen, String>> {
+    let Some(ssh) = ssh else {
+        return Vec::new();
+    };
+    let nodes: Vec<&Node> = cluster.nodes.iter().collect();
+    let seen = hosts::seen(ssh, &nodes).await.into_iter();
+    seen.map(|seen| seen.map_err(|error| error.to_string()))
+        .collect()
 }
 
 /// The first of many, for a line.

@@ -82,7 +82,6 @@ fn example() -> Plan {
         operations: vec![create, drift, update, secret, remove],
         left: example_left(),
         notes: vec![
-            Note::NoUpstream,
             Note::NoUpstreamService {
                 service: ServiceName {
                     namespace: "a".to_owned(),
@@ -195,7 +194,7 @@ fn example_report() -> Report {
     ];
     let mut report = Report::default();
     report.left = example_left()[..2].to_vec();
-    report.notes = vec![Note::NoUpstream];
+    report.notes = vec![Note::NoAuthority];
     for (kind, name, end) in ends {
         report.add(Outcome {
             key: Key::core(kind, "kube-system", name),

@@ -1,4 +1,4 @@
-//! Which nodes run which nodedns.
+//! Which nodes run which nodedns, and which rivers, as far as pods do.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,26 @@ use serde_json::Value;
 use super::{Finding, Verdict};
 use crate::client::Server;
 
-pub(super) async fn check(server: &Server) -> Finding {
-    let pods =
-        "/api/v1/namespaces/kube-system/pods?labelSelector=cke.cybozu.com%2Fappname%3Dnode-dns";
-    let pods = match server.items("list Pods of node-dns", pods).await {
-        Ok(pods) => pods,
-        Err(error) => return (Verdict::Open, error.to_string()),
-    };
-    found(&pods)
+/// nodedns is DaemonSet `node-dns`.
+pub(super) async fn nodedns(server: &Server) -> Finding {
+    match of(server, "cke.cybozu.com%2Fappname%3Dnode-dns").await {
+        Ok(pods) => found(&pods).unwrap_or_else(|| {
+            let detail = "no pod of DaemonSet node-dns is there";
+            (Verdict::Open, detail.to_owned())
+        }),
+        Err(why) => (Verdict::Open, why),
+    }
 }
 
-/// Groups pods by build (image) and revision of their template.
-fn found(pods: &[Value]) -> Finding {
+/// The pods of kube-system with this label, which is part of a query.
+pub(super) async fn of(server: &Server, label: &str) -> Result<Vec<Value>, String> {
+    let path = format!("/api/v1/namespaces/kube-system/pods?labelSelector={label}");
+    let pods = server.items("list Pods of kube-system", &path).await;
+    pods.map_err(|error| error.to_string())
+}
+
+/// Groups pods by build (image) and revision of their template; None when there are none.
+pub(super) fn found(pods: &[Value]) -> Option<Finding> {
     let mut groups: BTreeMap<(&str, &str), Group> = BTreeMap::new();
     for pod in pods {
         let image = pod["spec"]["containers"][0]["image"].as_str();
@@ -29,10 +37,7 @@ fn found(pods: &[Value]) -> Finding {
         group.ready += usize::from(is_ready(pod));
     }
     if groups.is_empty() {
-        return (
-            Verdict::Open,
-            "no pod of DaemonSet node-dns is there".to_owned(),
-        );
+        return None;
     }
     let lines: Vec<String> = groups
         .iter()
@@ -46,7 +51,7 @@ fn found(pods: &[Value]) -> Finding {
     } else {
         Verdict::Bad
     };
-    (verdict, lines.join("; "))
+    Some((verdict, lines.join("; ")))
 }
 
 #[derive(Default)]
@@ -78,7 +83,7 @@ mod tests {
                 "status": {"conditions": [{"type": "Ready", "status": ready}]},
             })
         };
-        assert_eq!(found(&[]).0, Verdict::Open);
+        assert_eq!(found(&[]), None);
         let pods = [
             pod("a:1", "x", "True"),
             pod("a:2", "y", "True"),
@@ -86,12 +91,13 @@ mod tests {
         ];
         assert_eq!(
             found(&pods),
-            (
+            Some((
                 Verdict::Good,
                 "a:1 (revision x) ready on 2 of 2 nodes; a:2 (revision y) ready on 1 of 1 nodes"
                     .to_owned()
-            )
+            ))
         );
-        assert_eq!(found(&[pod("a:1", "x", "False"), json!(7)]).0, Verdict::Bad);
+        let bad = found(&[pod("a:1", "x", "False"), json!(7)]);
+        assert_eq!(bad.unwrap().0, Verdict::Bad);
     }
 }
