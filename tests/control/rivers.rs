@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Api;
 use serde_json::Value;
 use tests::launch::Launch;
 use tests::machine::{Machines, USER};
@@ -384,6 +386,39 @@ async fn status_tells_builds_and_names_kubelets_that_bypass_rivers() {
         assert!(status.stdout.contains(line), "{line} in {status}");
     }
     assert!(!status.to_string().contains("canary"), "{status}");
+}
+
+#[tokio::test]
+async fn nodes_whose_api_servers_have_all_moved_are_told_where_they_are() {
+    let Some(mut fleet) = Fleet::start(2).await else {
+        return;
+    };
+    echo().await;
+    let binary = fleet.version(1);
+    fleet.deploy(&binary, 0).await;
+    let version = "curl --silent --insecure --max-time 5 https://127.0.0.1:16443/version";
+    let api = async |fleet: &Fleet, machine: usize| {
+        let machine = &fleet.machines.list[machine];
+        machine.run(fleet.scene.place(), version).await.code()
+    };
+    for machine in [0, 1] {
+        assert_eq!(api(&fleet, machine).await, 0);
+    }
+
+    fleet.scene.move_api_servers(5).await;
+    for machine in [0, 1] {
+        assert_ne!(api(&fleet, machine).await, 0);
+    }
+    fleet.write_cluster_yml("");
+    let fates = fleet.deploy(&binary, 0).await;
+    assert_eq!(fates, ["node-1 updated", "node-2 updated"]);
+    for machine in [0, 1] {
+        assert_eq!(api(&fleet, machine).await, 0);
+    }
+    fleet.scene.sync().await;
+    let slices: Api<EndpointSlice> = Api::default_namespaced(fleet.scene.client());
+    let slice = slices.get("kubernetes").await.unwrap();
+    assert_eq!(slice.endpoints[0].addresses, ["10.9.0.5"]);
 }
 
 /// As many as a computer of two cores has room for.

@@ -51,6 +51,11 @@ impl Scene {
         Some(Self { cluster, place })
     }
 
+    /// Moves all API servers at once, the first to `address(first)`.
+    pub(crate) async fn move_api_servers(&mut self, first: u8) {
+        self.cluster.move_api_servers(&self.place, first).await;
+    }
+
     /// The folder in which control runs.
     pub(crate) fn folder(&self) -> &Path {
         self.place.folder()

@@ -6,12 +6,11 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tests::admin::Admin;
-use tests::authoritative::Authoritative;
 use tests::dns::{Question, RecordType};
 use tests::launch::Launch;
 use tests::node::images::root;
 use tests::place::Place;
-use tests::signed::{Denial, Recipe, Signer, Time};
+use tests::root::Root;
 use tests::{binaries, program, wait};
 
 use crate::scene::{DEADLINE, Scene, parse};
@@ -129,7 +128,7 @@ async fn prometheus_scrapes_all_three_and_knows_every_metric_that_is_named() {
 struct Programs {
     admins: [(&'static str, SocketAddr); 3],
     _peers: Vec<tests::peer::Peer>,
-    _world: Authoritative,
+    _world: Root,
 }
 
 impl Programs {
@@ -149,20 +148,9 @@ impl Programs {
         })
         .await;
 
-        let signer = Signer::find(place)?;
-        let key = signer.key(".", "ECDSAP256SHA256");
-        let lines = signer.sign(&Recipe {
-            zone: ".",
-            text: "@ SOA ns host 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.1\nwww.example A 192.0.2.80",
-            shown: std::slice::from_ref(&key),
-            signing: std::slice::from_ref(&key),
-            denial: Denial::Nsec,
-            time: Time::Now,
-        });
-        let zones = [signer.write(".", &lines)];
-        let world = Authoritative::start(place, place.socket_address(53, 5353), &zones).await?;
+        let world = Root::start(place, place.socket_address(53, 5353)).await?;
         let anchor = place.folder().join("root.ds");
-        fs::write(&anchor, signer.ds(&key, "SHA-256")).unwrap();
+        fs::write(&anchor, world.ds()).unwrap();
         let file = place.folder().join("nodedns.yml");
         let address = place.socket_address(1, 53);
         let text = format!(

@@ -9,14 +9,13 @@ use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use tests::authoritative::Authoritative;
 use tests::dns::{Question, RecordType};
 use tests::kubernetes::{Cluster, Controllers};
 use tests::launch::{Launch, Output};
 use tests::node::{Node, Plan, Unit, images};
 use tests::peer::Peer;
 use tests::place::Place;
-use tests::signed::{Denial, Recipe, Signer, Time};
+use tests::root::Root;
 use tests::{binaries, program, wait};
 
 /// Ended from top to bottom.
@@ -24,7 +23,7 @@ pub(crate) struct Scene {
     pub(crate) node: Node,
     _controllers: Controllers,
     pub(crate) cluster: Cluster,
-    _world: Authoritative,
+    pub(crate) world: Root,
     kubectl: PathBuf,
     pub(crate) place: Place,
 }
@@ -32,7 +31,9 @@ pub(crate) struct Scene {
 impl Scene {
     /// Three API servers, and a node as cold as they come: images are on it, and rivers as its first program.
     /// `None` where this machine cannot, which has then been said.
-    pub(crate) async fn start() -> Option<Self> {
+    ///
+    /// `rivers` is how its service manager starts that.
+    pub(crate) async fn start(rivers: fn(&Place, &Cluster) -> Unit) -> Option<Self> {
         let place = Place::namespace()?;
         let kubectl = binaries::built("kubectl")?;
         let mut archives = images::ours(&place, &["nodedns", "rivers"]);
@@ -41,7 +42,7 @@ impl Scene {
             images::client(&place)?,
             images::coredns(&place, COREDNS)?,
         ]);
-        let (world, root_key) = world(&place).await?;
+        let world = Root::start(&place, place.socket_address(WORLD, WORLD_PORT)).await?;
         let cluster = Cluster::builder(&place)
             .api_servers(3)
             .service_accounts()
@@ -53,19 +54,19 @@ impl Scene {
             pki: &cluster.pki,
             name: NODE,
             api: THROUGH_RIVERS,
-            units: vec![rivers(&cluster)],
+            units: vec![rivers(&place, &cluster)],
             archives,
         })
         .await?;
         // A rollover from the root's key to that of the world of this test has been followed here.
         let state = node.file("/var/lib/nodedns");
         fs::create_dir_all(&state).unwrap();
-        fs::write(state.join("trust-anchors.json"), trust(&root_key)).unwrap();
+        fs::write(state.join("trust-anchors.json"), trust(&world.dnskey())).unwrap();
         let scene = Self {
             node,
             _controllers: controllers,
             cluster,
-            _world: world,
+            world,
             kubectl,
             place,
         };
@@ -73,16 +74,23 @@ impl Scene {
         Some(scene)
     }
 
-    fn cluster_yml(&self) {
-        let node = |last| self.place.address(last);
+    /// Writes cluster.yml, with the API servers where they are.
+    pub(crate) fn cluster_yml(&self) {
+        let control_plane: String = CONTROL_PLANE
+            .iter()
+            .zip(&self.cluster.api_servers)
+            .map(|(name, server)| {
+                let address = server.address().ip();
+                format!(
+                    "- {{address: {address}, hostname: {name}, user: admin, control_plane: true}}\n"
+                )
+            })
+            .collect();
         let text = format!(
             "name: node
 service_subnet: 10.96.0.0/16
 nodes:
-- {{address: {cp2}, hostname: cp-2, user: admin, control_plane: true}}
-- {{address: {cp3}, hostname: cp-3, user: admin, control_plane: true}}
-- {{address: {cp4}, hostname: cp-4, user: admin, control_plane: true}}
-- {{address: {worker}, hostname: {NODE}, user: admin}}
+{control_plane}- {{address: {worker}, hostname: {NODE}, user: admin}}
 options:
   node-dns:
     config:
@@ -90,11 +98,8 @@ options:
       # Clients of an update ask as fast as they can, all from one address.
       limits: {{exempt: [10.9.0.0/24]}}
 ",
-            cp2 = node(2),
-            cp3 = node(3),
-            cp4 = node(4),
-            worker = node(1),
-            world = self.place.socket_address(WORLD, WORLD_PORT),
+            worker = self.place.address(1),
+            world = self.world.address(),
         );
         fs::write(self.place.folder().join("cluster.yml"), text).unwrap();
     }
@@ -106,7 +111,7 @@ options:
 
     /// Another rivers beside the one that serves, to take over from it.
     pub(crate) fn next_rivers(&self) -> Peer {
-        let unit = rivers(&self.cluster);
+        let unit = rivers_by_flags(&self.place, &self.cluster);
         self.node
             .launch(&self.place, unit.name, &unit.program)
             .args(unit.arguments)
@@ -189,7 +194,7 @@ options:
     /// Registers the control plane's Nodes as their kubelets would; no pod is to run there.
     pub(crate) async fn register_control_plane(&self) {
         let nodes: Api<NodeObject> = Api::all(self.client());
-        for name in ["cp-2", "cp-3", "cp-4"] {
+        for name in CONTROL_PLANE {
             let node = json!({
                 "metadata": {"name": name},
                 "spec": {"unschedulable": true},
@@ -308,6 +313,18 @@ options:
         .await;
     }
 
+    /// Waits until CoreDNS and nodedns run, and the pod finds a name of the cluster and a validated one of the world.
+    pub(crate) async fn pods_find_names(&self) {
+        self.deployed("cluster-dns").await;
+        self.rolled_out("node-dns").await;
+        self.pod_finds("kubernetes.default", "10.96.0.1").await;
+        self.pod_finds("www.example", "192.0.2.80").await;
+        assert!(
+            self.resolves("www.example.", "192.0.2.80").await,
+            "validated"
+        );
+    }
+
     /// Asks nodedns on the node, and waits for this answer; whether it was validated.
     pub(crate) async fn resolves(&self, name: &str, address: &str) -> bool {
         let question = Question::new(name, RecordType::A).dnssec_ok();
@@ -345,38 +362,40 @@ options:
     }
 }
 
-/// rivers as the node's service manager starts it, with the drop-in for the DaemonSet.
-fn rivers(cluster: &Cluster) -> Unit {
+/// rivers without a file.
+pub(crate) fn rivers_by_flags(_: &Place, cluster: &Cluster) -> Unit {
+    rivers(vec![
+        "--listen=127.0.0.1:16443".to_owned(),
+        format!("--upstreams={}", cluster.upstreams().join(",")),
+    ])
+}
+
+/// rivers with a file, [`write_rivers_yml`]'s.
+pub(crate) fn rivers_by_file(place: &Place, cluster: &Cluster) -> Unit {
+    write_rivers_yml(place, cluster);
+    rivers(vec![format!("--config={}", rivers_yml(place).display())])
+}
+
+fn rivers(arguments: Vec<String>) -> Unit {
     Unit {
         name: "rivers",
         program: program::path("rivers"),
-        arguments: vec![
-            "--listen=127.0.0.1:16443".to_owned(),
-            format!("--upstreams={}", cluster.upstreams().join(",")),
-        ],
+        arguments,
     }
 }
 
-/// The world's DNS: a signed root with one name, and the root's key.
-async fn world(place: &Place) -> Option<(Authoritative, String)> {
-    let signer = Signer::find(place)?;
-    let key = signer.key(".", "ECDSAP256SHA256");
-    let lines = signer.sign(&Recipe {
-        zone: ".",
-        text: "@ SOA ns host 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.1\nwww.example A 192.0.2.80",
-        shown: std::slice::from_ref(&key),
-        signing: std::slice::from_ref(&key),
-        denial: Denial::Nsec,
-        time: Time::Now,
-    });
-    let zones = [signer.write(".", &lines)];
-    let server = Authoritative::start(place, place.socket_address(WORLD, WORLD_PORT), &zones);
-    // `. 300 IN DNSKEY 257 3 13 KEY`
-    let record = key.record.split(" DNSKEY ").nth(1);
-    let mut words = record.expect("a DNSKEY record").split_whitespace();
-    let numbers: Vec<&str> = words.by_ref().take(3).collect();
-    let key = format!("{} {}", numbers.join(" "), words.collect::<String>());
-    Some((server.await?, key))
+/// Writes rivers' file for the API servers where they are, from which others are discovered.
+pub(crate) fn write_rivers_yml(place: &Place, cluster: &Cluster) {
+    let text = format!(
+        "listeners:\n- listen: \"127.0.0.1:16443\"\n  upstreams: {:?}\n  discovery: {{kubeconfig: {}}}\n",
+        cluster.upstreams(),
+        cluster.kubeconfig("https://192.0.2.1:6443").display(),
+    );
+    fs::write(rivers_yml(place), text).unwrap();
+}
+
+fn rivers_yml(place: &Place) -> PathBuf {
+    place.folder().join("rivers.yml")
 }
 
 /// What nodedns keeps of a rollover that led from the root's keys, which are built in, to this one.
@@ -397,6 +416,7 @@ fn trust(key: &str) -> String {
 
 pub(crate) const THROUGH_RIVERS: &str = "https://127.0.0.1:16443";
 pub(crate) const NODE: &str = "worker-1";
+const CONTROL_PLANE: [&str; 3] = ["cp-2", "cp-3", "cp-4"];
 /// As control names it where cluster.yml does not.
 const COREDNS: &str = "docker.io/coredns/coredns:1.14.4";
 /// The last byte of the address of the world's name server.

@@ -7,6 +7,7 @@
 mod api_server;
 mod controllers;
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Cluster {
     pub pki: Pki,
     /// A user who may do everything.
     pub admin: Issued,
+    program: PathBuf,
+    flags: Vec<String>,
 }
 
 impl Cluster {
@@ -47,6 +50,36 @@ impl Cluster {
             service_accounts: false,
             three_etcd_members: false,
             flags: Vec::new(),
+        }
+    }
+
+    /// Moves all API servers to other addresses: ends them, then starts as many on `address(first)` and those that
+    /// follow.
+    ///
+    /// # Panics
+    ///
+    /// When one does not start.
+    pub async fn move_api_servers(&mut self, place: &Place, first: u8) {
+        let number = self.api_servers.drain(..).map(drop).count();
+        let number = u8::try_from(number).expect("three at most");
+        self.start_api_servers(place, first..first + number).await;
+    }
+
+    async fn start_api_servers(&mut self, place: &Place, nodes: Range<u8>) {
+        self.api_servers = nodes
+            .map(|node| {
+                ApiServer::start(
+                    place,
+                    &self.program,
+                    &self.pki,
+                    &self.admin,
+                    node,
+                    &self.flags,
+                )
+            })
+            .collect();
+        for server in &mut self.api_servers {
+            server.ready().await;
         }
     }
 
@@ -169,20 +202,20 @@ impl Builder<'_> {
         }
         flags.extend(etcd.api_server_flags());
         flags.extend(self.flags);
-        let mut api_servers: Vec<ApiServer> = (2..2 + self.api_servers)
-            .map(|node| ApiServer::start(self.place, &program, &pki, &admin, node, &flags))
-            .collect();
-        for server in &mut api_servers {
-            server.ready().await;
-        }
-        settled(&api_servers[0].client()).await;
-        Some(Cluster {
-            api_servers,
+        let mut cluster = Cluster {
+            api_servers: Vec::new(),
             etcd,
             other_etcd,
             pki,
             admin,
-        })
+            program,
+            flags,
+        };
+        cluster
+            .start_api_servers(self.place, 2..2 + self.api_servers)
+            .await;
+        settled(&cluster.client(0)).await;
+        Some(cluster)
     }
 }
 

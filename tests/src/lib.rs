@@ -29,7 +29,7 @@
 //! }
 //! ```
 //!
-//! From top to bottom: the peers ([`kubernetes`], [`etcd`], [`coredns`], [`authoritative`], [`recursive`],
+//! From top to bottom: the peers ([`kubernetes`], [`etcd`], [`coredns`], [`authoritative`], [`root`], [`recursive`],
 //! [`resolver`], [`vault`], [`node`], [`machine`]) and our
 //! programs ([`program`]) are each a [`launch::Launch`], which becomes a [`peer::Peer`], in a
 //! [`place::Place`]. [`dns`], [`clients`] and [`admin`] ask and [`wait`] waits; [`pki`] makes certificates; [`binaries`] finds
@@ -54,6 +54,7 @@ mod ports;
 pub mod program;
 pub mod recursive;
 pub mod resolver;
+pub mod root;
 pub mod signed;
 mod spawner;
 pub mod vault;

@@ -235,6 +235,15 @@ impl Node {
             _ => format!("{line}\n"),
         });
         fs::write(file, lines.collect::<String>()).expect("a test can write to its folder");
+        self.restart_kubelet();
+    }
+
+    /// Starts kubelet again, which then reads its files anew.
+    ///
+    /// # Panics
+    ///
+    /// When the node is off, or kubelet cannot be started again.
+    pub fn restart_kubelet(&mut self) {
         let running = self.running.as_mut().expect("the node is switched on");
         running.kubelet.restart();
     }
@@ -252,8 +261,7 @@ impl Node {
             None => format!("{line}\n"),
         });
         fs::write(file, lines.collect::<String>()).expect("a test can write to its folder");
-        let running = self.running.as_mut().expect("the node is switched on");
-        running.kubelet.restart();
+        self.restart_kubelet();
     }
 
     /// kubelet, to be looked at.
@@ -276,14 +284,17 @@ impl Node {
         self.running().machine.launch(place, name, program)
     }
 
-    /// The path, for a test, of one of its files.
+    /// The path, for a test, of one of its files; one of `/var/lib` is there while the node is off, too.
     ///
     /// # Panics
     ///
-    /// When the node is off.
+    /// When the node is off and it is another file.
     #[must_use]
     pub fn file(&self, path: &str) -> PathBuf {
-        self.running().machine.outside(path)
+        match path.strip_prefix("/var/lib/") {
+            Some(path) => self.files.disk.join("lib").join(path),
+            None => self.running().machine.outside(path),
+        }
     }
 
     fn running(&self) -> &Running {
@@ -319,9 +330,7 @@ impl Files {
         };
         // The resolver of the world outside, which no pod is to be given.
         let resolv_conf = write("resolv.conf", "nameserver 192.0.2.1\n".to_owned());
-        let user = plan
-            .pki
-            .client(&format!("system:node:{}", plan.name), Some("system:nodes"));
+        let user = plan.pki.client(&user(plan.name), Some(GROUP));
         let server = plan
             .pki
             .server("kubelet", &[plan.name], &[plan.place.address(1)]);
@@ -413,6 +422,14 @@ nftables: {{syncPeriod: 5s, minSyncPeriod: 100ms}}
     )
 }
 
+/// As which the kubelet of the Node of this name speaks to the API, in [`GROUP`].
+#[must_use]
+pub fn user(name: &str) -> String {
+    format!("system:node:{name}")
+}
+
+/// The group of all kubelets.
+pub const GROUP: &str = "system:nodes";
 const BRIDGE: &str = "pods0";
 const BRIDGE_NETWORK: &str = r#"{
   "cniVersion": "0.4.0",

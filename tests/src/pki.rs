@@ -97,10 +97,8 @@ impl Pki {
     pub fn expired_server(&self, name: &str, addresses: &[IpAddr]) -> Issued {
         let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
         let mut params = CertificateParams::new(addresses).expect("addresses are ASCII");
-        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.issue(name, params)
+        self.issue(name, expired(params))
     }
 
     /// Issues a certificate for a user, in a group or none; `user` is also the name of the files.
@@ -110,15 +108,17 @@ impl Pki {
     /// When the files cannot be written.
     #[must_use]
     pub fn client(&self, user: &str, group: Option<&str>) -> Issued {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, user);
-        if let Some(group) = group {
-            params
-                .distinguished_name
-                .push(DnType::OrganizationName, group);
-        }
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(user, params)
+        self.issue(user, client(user, group))
+    }
+
+    /// [`Self::client`] with a certificate that expired long ago.
+    ///
+    /// # Panics
+    ///
+    /// When the files cannot be written.
+    #[must_use]
+    pub fn expired_client(&self, user: &str, group: Option<&str>) -> Issued {
+        self.issue(user, expired(client(user, group)))
     }
 
     /// Makes a key that signs service account tokens, and gives its public and its private file.
@@ -198,6 +198,24 @@ current-context: context
         fs::write(&path, text).expect("a test can write to its folder");
         path
     }
+}
+
+fn client(user: &str, group: Option<&str>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, user);
+    if let Some(group) = group {
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, group);
+    }
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
+fn expired(mut params: CertificateParams) -> CertificateParams {
+    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    params
 }
 
 const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
