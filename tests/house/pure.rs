@@ -86,7 +86,7 @@ fn offences(text: &str) -> impl Iterator<Item = (usize, String)> {
 }
 
 /// `NAME.rs` and all Rust files below `NAME`, less those of tests.
-fn files_of(subject: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_of(subject: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let own = subject.with_extension("rs");
     if own.exists() {
