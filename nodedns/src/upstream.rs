@@ -18,6 +18,7 @@
 mod accept;
 mod attempt;
 pub(crate) mod authority;
+mod cookies;
 pub(crate) mod failure;
 pub(crate) mod pool;
 mod ports;

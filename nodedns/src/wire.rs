@@ -100,6 +100,8 @@ impl Rcode {
     pub(crate) const REFUSED: Self = Self(5);
     pub(crate) const YXDOMAIN: Self = Self(6);
     pub(crate) const BADVERS: Self = Self(16);
+    /// The client is to ask again with the cookie that it is given (RFC 7873 §8).
+    pub(crate) const BADCOOKIE: Self = Self(23);
 
     /// The code as metrics and log lines name it. A short closed list, so that
     /// no server can invent label values.
@@ -113,6 +115,7 @@ impl Rcode {
             5 => "REFUSED",
             6 => "YXDOMAIN",
             16 => "BADVERS",
+            23 => "BADCOOKIE",
             _ => "other",
         }
     }

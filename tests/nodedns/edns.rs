@@ -1,6 +1,8 @@
 //! What clients and nodedns tell each other beside questions and answers (EDNS), with BIND's `dig`
 //! as the client; names that nobody is asked about.
 
+use std::net::SocketAddr;
+
 use hickory_proto::op::ResponseCode;
 use tests::binaries;
 use tests::dns::{Question, RecordType};
@@ -12,9 +14,9 @@ use crate::node::{Node, zone};
 use crate::servers::coredns;
 
 /// What dig says when it asks with these arguments.
-async fn dig(place: &Place, node: &Node, arguments: &[&str]) -> Option<String> {
+pub(crate) async fn dig(place: &Place, server: SocketAddr, arguments: &[&str]) -> Option<String> {
     let program = binaries::packaged("dig")?;
-    let (ip, port) = (node.address.ip(), node.address.port());
+    let (ip, port) = (server.ip(), server.port());
     let dig = Launch::new(place, "dig", &program)
         .args([format!("@{ip}"), format!("-p{port}")])
         .args(["+tries=1", "+time=5"])
@@ -40,26 +42,32 @@ async fn a_cookie_is_given_and_known_again() {
     let place = Place::loopback();
     let node = plain(&place).await;
     let client = "+cookie=0102030405060708";
-    let Some(first) = dig(&place, &node, &[client, "localhost"]).await else {
+    let Some(first) = dig(&place, node.address, &[client, "localhost"]).await else {
         return;
     };
     // dig says so when its own part came back unchanged.
     let first = cookie(&first).strip_suffix(" (good)").unwrap();
     assert_eq!(first.len(), 48, "{first}");
     let shown = format!("+cookie={first}");
-    let again = dig(&place, &node, &[&shown, "localhost"]).await.unwrap();
+    let again = dig(&place, node.address, &[&shown, "localhost"])
+        .await
+        .unwrap();
     assert_eq!(cookie(&again), format!("{first} (good)"));
     let forged = first.replace("0102030405060708", "0102030405060709");
     let forged = format!("+cookie={forged}");
-    let answer = dig(&place, &node, &[&forged, "localhost"]).await.unwrap();
+    let answer = dig(&place, node.address, &[&forged, "localhost"])
+        .await
+        .unwrap();
     assert!(!cookie(&answer).contains(&first[32..]), "{answer}");
-    let alone = dig(&place, &node, &[client, "+header-only"]).await.unwrap();
+    let alone = dig(&place, node.address, &[client, "+header-only"])
+        .await
+        .unwrap();
     assert!(
         cookie(&alone).ends_with(" (good)") && alone.contains("QUERY: 0"),
         "{alone}"
     );
     let malformed = ["+ednsopt=10:0102", "+nocookie", "localhost"];
-    let refused = dig(&place, &node, &malformed).await.unwrap();
+    let refused = dig(&place, node.address, &malformed).await.unwrap();
     assert!(refused.contains("status: FORMERR"), "{refused}");
 }
 
@@ -67,18 +75,19 @@ async fn a_cookie_is_given_and_known_again() {
 async fn what_a_client_may_expect_is_told() {
     let place = Place::loopback();
     let node = plain(&place).await;
-    let Some(over_tcp) = dig(&place, &node, &["+tcp", "+keepalive", "localhost"]).await else {
+    let Some(over_tcp) = dig(&place, node.address, &["+tcp", "+keepalive", "localhost"]).await
+    else {
         return;
     };
     assert!(over_tcp.contains("; TCP KEEPALIVE: 9.0 secs"), "{over_tcp}");
-    let over_udp = dig(&place, &node, &["+keepalive", "localhost"])
+    let over_udp = dig(&place, node.address, &["+keepalive", "localhost"])
         .await
         .unwrap();
     assert!(!over_udp.contains("KEEPALIVE"), "{over_udp}");
     assert!(over_udp.contains("udp: 1232"), "{over_udp}");
     let version = dig(
         &place,
-        &node,
+        node.address,
         &["+edns=1", "+noednsnegotiation", "localhost"],
     )
     .await;
@@ -87,7 +96,9 @@ async fn what_a_client_may_expect_is_told() {
         version.contains("status: BADVERS") && version.contains("version: 0"),
         "{version}"
     );
-    let case = dig(&place, &node, &["+noedns", "LocalHost"]).await.unwrap();
+    let case = dig(&place, node.address, &["+noedns", "LocalHost"])
+        .await
+        .unwrap();
     assert!(
         case.contains("LocalHost.\t\t86400\tIN\tA\t127.0.0.1"),
         "{case}"
@@ -98,7 +109,7 @@ async fn what_a_client_may_expect_is_told() {
 async fn a_server_that_speaks_of_itself_or_of_all_it_has_is_elsewhere() {
     let place = Place::loopback();
     let node = plain(&place).await;
-    let ask = async |arguments: &[&str]| dig(&place, &node, arguments).await;
+    let ask = async |arguments: &[&str]| dig(&place, node.address, arguments).await;
     let Some(version) = ask(&["version.bind", "CH", "TXT"]).await else {
         return;
     };

@@ -5,6 +5,7 @@ mod answers;
 mod cache;
 mod clock;
 mod cluster;
+mod cookies;
 mod denials;
 mod edns;
 mod encrypted;

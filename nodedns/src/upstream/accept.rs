@@ -2,6 +2,8 @@
 //! it is ignored and the wait goes on, so that a forger cannot end it.
 
 use crate::upstream::query::Sent;
+use crate::wire::cookie::Shown;
+use crate::wire::edns::{self, Malformed};
 use crate::wire::response::Response;
 use crate::wire::{HEADER_LEN, QUESTION_AT, Rcode, flag, header_rcode, u16_at};
 
@@ -21,7 +23,8 @@ pub(super) enum Belief {
 }
 
 /// Compares a packet with what was sent: a response, the ID, the question to the
-/// last bit (RFC 5452 §9.1), every record whole and nothing after them.
+/// last bit (RFC 5452 §9.1), every record whole and nothing after them, and no
+/// cookie but for the one that the server was shown (RFC 7873 §5.3).
 pub(super) fn believe(sent: &Sent, packet: &[u8]) -> Belief {
     let flags = u16_at(packet, 2).unwrap_or(0);
     if packet.len() < HEADER_LEN
@@ -50,13 +53,29 @@ pub(super) fn believe(sent: &Sent, packet: &[u8]) -> Belief {
         .records
         .last()
         .map_or(layout.question_end, |last| last.end);
-    if end != packet.len() {
+    if end != packet.len() || given(sent, &response).is_err() {
         return Belief::NotOurs;
     }
     if echoed == asked {
         Belief::Ours(response)
     } else {
         Belief::OtherCase(response)
+    }
+}
+
+/// The cookie to show next to the server, if `response` has one. One that has none is
+/// believed: not all servers behind an address need have the same software.
+///
+/// # Errors
+/// It is not to what was shown, or malformed.
+pub(super) fn given(sent: &Sent, response: &Response) -> Result<Option<Shown>, Malformed> {
+    let (Some(shown), Some(options)) = (sent.cookie(), response.options()) else {
+        return Ok(None);
+    };
+    match edns::cookie_of_server(options)? {
+        // Servers that know nothing of cookies may send back what they got.
+        Some(data) if data != shown.client() => shown.next(data).map(Some).ok_or(Malformed),
+        _ => Ok(None),
     }
 }
 
@@ -76,6 +95,7 @@ mod tests {
         );
         let form = Form {
             edns: false,
+            cookie: None,
             mix_case: true,
             recursion: true,
         };
@@ -134,6 +154,42 @@ mod tests {
         let sent = sent();
         let packet = [&reply(&sent)[..], b"tail"].concat();
         assert_eq!(believe(&sent, &packet), Belief::NotOurs);
+    }
+
+    #[test]
+    fn a_reply_with_a_cookie_that_was_not_shown_is_not_believed() {
+        let key = Key::new(b"\x01a\0", 1, false, false);
+        let form = Form {
+            edns: true,
+            cookie: Some(Shown::new([7; 8])),
+            mix_case: true,
+            recursion: true,
+        };
+        let sent = Sent::new(&key, form);
+        let with = |cookie: &[u8]| {
+            let mut packet = reply(&sent);
+            let length = cookie.len() as u16;
+            // The option, and before it the length of all options.
+            packet.truncate(packet.len() - 14);
+            packet.extend((length + 4).to_be_bytes());
+            packet.extend([0, 10]);
+            packet.extend(length.to_be_bytes());
+            packet.extend(cookie);
+            believe(&sent, &packet)
+        };
+        let both = [[7; 8], [9; 8]].concat();
+        let Belief::Ours(response) = with(&both) else {
+            panic!("not believed");
+        };
+        let next = given(&sent, &response).unwrap().unwrap();
+        assert_eq!(next.as_bytes(), both);
+        for other in [&[[8; 8], [9; 8]].concat()[..], &[8; 8], &[7; 3], &[]] {
+            assert_eq!(with(other), Belief::NotOurs, "{other:?}");
+        }
+        let Belief::Ours(echo) = with(&[7; 8]) else {
+            panic!("not believed");
+        };
+        assert_eq!(given(&sent, &echo), Ok(None));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! ```text
 //! UDP ─► whole ──────────────────────────────► usable? ─► answer
 //!    ├─► cut ────────────────────────► stream ───┘
-//!    ├─► FORMERR, NOTIMP, BADVERS ───► UDP without EDNS
+//!    ├─► BADCOOKIE ──────────────────► UDP with the cookie that it gave, once, then stream
+//!    ├─► FORMERR, NOTIMP, BADVERS ───► UDP without cookie, then without EDNS
 //!    └─► other case, header alone ───► stream; is there none: UDP, plainer
 //! ```
 
@@ -45,6 +46,7 @@ pub(super) async fn attempt(server: &Server, ask: &Ask) -> Result<(Response, Ove
     let form = Form {
         // Without EDNS there are no signatures, so where they are wanted silence is borne.
         edns: quirks.edns(ask.again && server.is_asked_over_udp() && !ask.key.dnssec_ok()),
+        cookie: server.cookies().to_show(ask.again),
         // On a connection nobody has to be kept from guessing.
         mix_case: server.is_asked_over_udp() && quirks.keeps_case(),
         recursion: ask.role == Role::Resolver,
@@ -75,6 +77,16 @@ async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<(Response, O
     let Reply::Whole(response) = reply else {
         return Ok((over_stream(server, ask, form).await?, Over::Tcp));
     };
+    if form.edns && form.cookie.is_some() {
+        if response.rcode() == Rcode::BADCOOKIE {
+            return with_the_cookie_given(server, ask, form).await;
+        }
+        if lacks_edns(response.rcode())
+            && let Some(response) = without_cookie(server, ask, form).await?
+        {
+            return Ok((response, Over::Udp));
+        }
+    }
     if form.edns && lacks_edns(response.rcode()) {
         let plain = Form {
             edns: false,
@@ -86,12 +98,56 @@ async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<(Response, O
         }
         return Ok((response, Over::Udp));
     }
+    if form.edns && form.cookie.is_none() && ask.again {
+        server.cookies().answered_without();
+    }
     if form.edns {
         server.quirks().answered_edns();
     } else if ask.again {
         server.quirks().answered_plain();
     }
     Ok((response, Over::Udp))
+}
+
+/// The server wants to see the cookie that it has just given, of which a forger cannot know. If
+/// that is not enough either, a connection is (RFC 7873 §5.3).
+async fn with_the_cookie_given(
+    server: &Server,
+    ask: &Ask,
+    form: Form,
+) -> Result<(Response, Over), Trouble> {
+    let form = Form {
+        cookie: server.cookies().to_show(false),
+        ..form
+    };
+    let sent = Sent::new(&ask.key, form);
+    let exchange = Exchange::begin(server, &sent).await?;
+    match exchange.reply().await? {
+        Reply::Whole(response) if response.rcode() != Rcode::BADCOOKIE => Ok((response, Over::Udp)),
+        _ => Ok((over_stream(server, ask, form).await?, Over::Tcp)),
+    }
+}
+
+/// The server may mind the cookie only, which it should not (RFC 6891 §6.1.2): what it answers
+/// without, if it then understands the question.
+async fn without_cookie(
+    server: &Server,
+    ask: &Ask,
+    form: Form,
+) -> Result<Option<Response>, Trouble> {
+    let form = Form {
+        cookie: None,
+        ..form
+    };
+    let sent = Sent::new(&ask.key, form);
+    let exchange = Exchange::begin(server, &sent).await?;
+    match exchange.reply().await? {
+        Reply::Whole(response) if !lacks_edns(response.rcode()) => {
+            server.cookies().refused();
+            Ok(Some(response))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// What came may be forged. Over a connection nobody can forge; a server that
@@ -132,6 +188,10 @@ async fn plain_udp(server: &Server, sent: &Sent) -> Result<Response, Trouble> {
 
 async fn over_stream(server: &Server, ask: &Ask, form: Form) -> Result<Response, Trouble> {
     let eager = server.is_worth_haste();
+    let form = Form {
+        cookie: None,
+        ..form
+    };
     let sent = Sent::new(&ask.key, form);
     let outcome = server.sessions().ask(sent.clone(), &ask.tried, eager).await;
     let refused = match &outcome {

@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 use crate::config::{Forward, Protocol};
 use crate::explain::Over;
 use crate::metrics::ServerMetrics;
+use crate::upstream::cookies::Cookies;
 use crate::upstream::failure::Trouble;
 use crate::upstream::quirks::Quirks;
 use crate::upstream::sessions::Sessions;
@@ -63,6 +64,7 @@ pub(crate) struct Server {
     /// The health that was last told, as a number.
     told: AtomicU8,
     quirks: Quirks,
+    cookies: Cookies,
     sessions: Sessions,
     probes: Mutex<JoinSet<()>>,
     metrics: ServerMetrics,
@@ -103,6 +105,7 @@ impl Server {
             standing: Mutex::default(),
             told: AtomicU8::new(Health::Good as u8),
             quirks: Quirks::default(),
+            cookies: Cookies::default(),
             probes: Mutex::default(),
             metrics,
             is_configured,
@@ -133,6 +136,10 @@ impl Server {
 
     pub(super) const fn quirks(&self) -> &Quirks {
         &self.quirks
+    }
+
+    pub(super) const fn cookies(&self) -> &Cookies {
+        &self.cookies
     }
 
     pub(super) const fn sessions(&self) -> &Sessions {

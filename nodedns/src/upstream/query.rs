@@ -1,6 +1,7 @@
 //! What is sent to a server.
 
 use crate::cache::key::Key;
+use crate::wire::cookie::Shown;
 use crate::wire::response::Response;
 use crate::wire::{CLASS_IN, HEADER_LEN, QUESTION_AT, edns, flag, put_u16};
 
@@ -9,6 +10,7 @@ use crate::wire::{CLASS_IN, HEADER_LEN, QUESTION_AT, edns, flag, put_u16};
 pub(super) struct Sent {
     wire: Vec<u8>,
     question_end: usize,
+    cookie: Option<Shown>,
 }
 
 /// In which form a question is sent.
@@ -16,6 +18,8 @@ pub(super) struct Sent {
 pub(super) struct Form {
     /// With OPT (RFC 6891).
     pub(super) edns: bool,
+    /// What the server knows us by, in OPT.
+    pub(super) cookie: Option<Shown>,
     /// With letters large or small by chance, which a forger has to guess, too
     /// (draft-vixie-dnsext-dns0x20).
     pub(super) mix_case: bool,
@@ -40,9 +44,13 @@ impl Sent {
         wire.extend_from_slice(&CLASS_IN.to_be_bytes());
         let question_end = wire.len();
         if form.edns {
-            edns::put_query_opt(&mut wire, key.dnssec_ok());
+            edns::put_query_opt(&mut wire, key.dnssec_ok(), form.cookie.as_ref());
         }
-        Self { wire, question_end }
+        Self {
+            wire,
+            question_end,
+            cookie: form.cookie.filter(|_| form.edns),
+        }
     }
 
     /// The message.
@@ -63,6 +71,11 @@ impl Sent {
     /// The question: name, type, class.
     pub(super) fn question(&self) -> &[u8] {
         &self.wire[QUESTION_AT..self.question_end]
+    }
+
+    /// What the server was shown.
+    pub(super) const fn cookie(&self) -> Option<&Shown> {
+        self.cookie.as_ref()
     }
 
     /// Whether `response` repeats the question to the last bit, case included.
@@ -91,6 +104,7 @@ mod tests {
 
     const PLAIN: Form = Form {
         edns: false,
+        cookie: None,
         mix_case: false,
         recursion: true,
     };

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::upstream::accept::{Belief, believe};
+use crate::upstream::accept::{Belief, believe, given};
 use crate::upstream::pool::Server;
 use crate::upstream::query::Sent;
 use crate::upstream::sockets::Lent;
@@ -68,6 +68,11 @@ impl<'a> Exchange<'a> {
                 Belief::NotOurs
             };
             let ignored = &self.server.metrics().ignored;
+            if let Belief::Ours(response) = &belief
+                && let Ok(Some(next)) = given(self.sent, response)
+            {
+                self.server.cookies().given(next);
+            }
             match belief {
                 Belief::Ours(response) if response.is_truncated() => return Ok(Reply::Cut),
                 Belief::Ours(response) => return Ok(Reply::Whole(response)),

@@ -20,6 +20,46 @@ pub(crate) struct Cookie {
     server: Option<[u8; 16]>,
 }
 
+/// What we show to a server: a cookie of ours, by which we know its replies, and the one that
+/// it gave us, if it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shown {
+    bytes: [u8; MAX_LEN],
+    length: usize,
+}
+
+impl Shown {
+    /// To a server that has not given any.
+    pub(crate) fn new(client: [u8; 8]) -> Self {
+        let mut bytes = [0; MAX_LEN];
+        bytes[..8].copy_from_slice(&client);
+        Self { bytes, length: 8 }
+    }
+
+    /// The data of the option.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// The part of it that is ours.
+    pub(crate) fn client(&self) -> &[u8] {
+        &self.bytes[..8]
+    }
+
+    /// What to show next to a server in whose reply the option has this `data`. None when the
+    /// reply is not to us, or has no cookie that there may be (RFC 7873 §5.3).
+    pub(crate) fn next(&self, data: &[u8]) -> Option<Self> {
+        let (client, server) = data.split_first_chunk::<8>()?;
+        if *client != self.bytes[..8] || !(8..=32).contains(&server.len()) {
+            return None;
+        }
+        let mut next = Self::new(*client);
+        next.length = data.len();
+        next.bytes[..data.len()].copy_from_slice(data);
+        Some(next)
+    }
+}
+
 /// The COOKIE option of an answer.
 pub(crate) type BothCookies = [u8; 24];
 
@@ -113,6 +153,8 @@ fn siphash(key: &[u8; 16], parts: &[&[u8]]) -> [u8; 8] {
     hasher.finish().to_le_bytes()
 }
 
+/// A client's cookie and the longest of a server's (RFC 7873 §4).
+const MAX_LEN: usize = 40;
 const DAY: u32 = 24 * 3_600;
 /// Seconds for which a server cookie counts, those by which clocks may differ, and those
 /// after which a client gets a new one (RFC 9018 §4.3).
@@ -209,6 +251,26 @@ mod tests {
                 length == 8 || (16..=40).contains(&length),
                 "{length}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_server_gave_is_shown_to_it_unless_it_was_given_to_another() {
+        let shown = Shown::new(CLIENT);
+        assert_eq!(shown.as_bytes(), CLIENT);
+        let reply = [&CLIENT[..], &[7; 16]].concat();
+        let next = shown.next(&reply).unwrap();
+        assert_eq!(next.as_bytes(), reply);
+        assert_eq!(next.next(&reply), Some(next));
+        let mut other = reply.clone();
+        other[7] ^= 1;
+        for wrong in [
+            &other[..],
+            &reply[..8],
+            &reply[..15],
+            &[reply.clone(), vec![0; 17]].concat(),
+        ] {
+            assert_eq!(shown.next(wrong), None);
         }
     }
 

@@ -5,7 +5,7 @@
 //! 0 | type 41 | UDP size | ext. rcode, version, DO | length | code length data …
 //! ```
 
-use crate::wire::cookie::{BothCookies, Cookie};
+use crate::wire::cookie::{BothCookies, Cookie, Shown};
 use crate::wire::{Rcode, name, rtype, u16_at, u32_at};
 
 /// What nodedns says it can receive over UDP, and the most it sends: no path
@@ -89,16 +89,11 @@ pub(crate) fn of_client(
 /// (RFC 7873 §5.2).
 fn read_options(options: &[u8]) -> Result<(Option<Cookie>, bool), Malformed> {
     let (mut cookie, mut keepalive) = (None, false);
-    let mut at = 0;
-    for _ in 0..MAX_OPTIONS {
-        if at == options.len() {
-            return Ok((cookie, keepalive));
+    for (number, option) in split(options).enumerate() {
+        let (code, data) = option?;
+        if number == MAX_OPTIONS {
+            return Err(Malformed);
         }
-        let code = u16_at(options, at).ok_or(Malformed)?;
-        let length = u16_at(options, at + 2).ok_or(Malformed)?;
-        let data = at + 4;
-        at = data + usize::from(length);
-        let data = options.get(data..at).ok_or(Malformed)?;
         match code {
             COOKIE_OPTION if cookie.is_none() => {
                 cookie = Some(Cookie::read(data).ok_or(Malformed)?);
@@ -109,11 +104,38 @@ fn read_options(options: &[u8]) -> Result<(Option<Cookie>, bool), Malformed> {
             _ => {}
         }
     }
-    if at == options.len() {
-        Ok((cookie, keepalive))
-    } else {
-        Err(Malformed)
+    Ok((cookie, keepalive))
+}
+
+/// The data of the first COOKIE among the `options` of a server's OPT.
+///
+/// # Errors
+/// An option is cut short.
+pub(crate) fn cookie_of_server(options: &[u8]) -> Result<Option<&[u8]>, Malformed> {
+    for option in split(options) {
+        if let (COOKIE_OPTION, data) = option? {
+            return Ok(Some(data));
+        }
     }
+    Ok(None)
+}
+
+/// The options, code and data; an error in the place of one that is cut short, and then no more.
+fn split(options: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
+    let mut rest = options;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let one = u16_at(rest, 0)
+            .zip(u16_at(rest, 2))
+            .and_then(|(code, length)| {
+                let (data, after) = rest[4..].split_at_checked(length.into())?;
+                Some((code, data, after))
+            });
+        rest = one.map_or(&[], |(_, _, after)| after);
+        Some(one.map(|(code, data, _)| (code, data)).ok_or(Malformed))
+    })
 }
 
 /// Why a name failed, for people (RFC 8914).
@@ -200,16 +222,14 @@ pub(crate) fn opt_len(options: &Options, error: Option<&ExtendedError>) -> usize
     OPT_LEN + options.wire_len(error)
 }
 
-/// The OPT of a query of ours: our UDP size, and whether DNSSEC records are
-/// wanted.
-pub(crate) fn put_query_opt(message: &mut Vec<u8>, dnssec_ok: bool) {
-    put_opt(
-        message,
-        Rcode::NOERROR,
-        dnssec_ok,
-        &Options::default(),
-        None,
-    );
+/// The OPT of a query of ours: our UDP size, whether DNSSEC records are wanted, and what
+/// the server knows us by.
+pub(crate) fn put_query_opt(message: &mut Vec<u8>, dnssec_ok: bool, cookie: Option<&Shown>) {
+    let length = cookie.map_or(0, |cookie| 4 + cookie.as_bytes().len());
+    put_opt_head(message, Rcode::NOERROR, dnssec_ok, length);
+    if let Some(cookie) = cookie {
+        put_option(message, COOKIE_OPTION, &[cookie.as_bytes()]);
+    }
 }
 
 /// The OPT of an answer. DO is given back as the client sent it (RFC 3225 §3).
@@ -220,13 +240,7 @@ pub(crate) fn put_opt(
     options: &Options,
     error: Option<&ExtendedError>,
 ) {
-    let extended = u32::from(rcode.0 >> 4) << 24;
-    let bits = extended | if dnssec_ok { DO } else { 0 };
-    message.push(0);
-    message.extend_from_slice(&rtype::OPT.to_be_bytes());
-    message.extend_from_slice(&UDP_SIZE.to_be_bytes());
-    message.extend_from_slice(&bits.to_be_bytes());
-    message.extend_from_slice(&(options.wire_len(error) as u16).to_be_bytes());
+    put_opt_head(message, rcode, dnssec_ok, options.wire_len(error));
     if let Some(cookies) = options.cookies {
         put_option(message, COOKIE_OPTION, &[&cookies]);
     }
@@ -237,6 +251,17 @@ pub(crate) fn put_opt(
         let code = (error.code as u16).to_be_bytes();
         put_option(message, EDE_OPTION, &[&code, error.text.as_bytes()]);
     }
+}
+
+/// All of an OPT but the options, which take so many bytes.
+fn put_opt_head(message: &mut Vec<u8>, rcode: Rcode, dnssec_ok: bool, options: usize) {
+    let extended = u32::from(rcode.0 >> 4) << 24;
+    let bits = extended | if dnssec_ok { DO } else { 0 };
+    message.push(0);
+    message.extend_from_slice(&rtype::OPT.to_be_bytes());
+    message.extend_from_slice(&UDP_SIZE.to_be_bytes());
+    message.extend_from_slice(&bits.to_be_bytes());
+    message.extend_from_slice(&(options as u16).to_be_bytes());
 }
 
 fn put_option(message: &mut Vec<u8>, code: u16, data: &[&[u8]]) {
@@ -335,6 +360,14 @@ mod tests {
     }
 
     #[test]
+    fn the_cookie_of_a_server_is_found_behind_other_options() {
+        let options = [0, 15, 0, 2, 0, 4, 0, 10, 0, 2, 7, 8];
+        assert_eq!(cookie_of_server(&options), Ok(Some(&[7, 8][..])));
+        assert_eq!(cookie_of_server(&options[..6]), Ok(None));
+        assert_eq!(cookie_of_server(&options[..11]), Err(Malformed));
+    }
+
+    #[test]
     fn a_long_text_is_cut_between_letters() {
         let error = ExtendedError::new(ErrorCode::Other, "ü".repeat(200));
         assert!(error.text.len() <= MAX_TEXT && error.text.ends_with('ü'));
@@ -344,6 +377,7 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0_u16..4) {
             let _ = of_client(&bytes, 0, count);
+            let _ = cookie_of_server(&bytes);
         }
     }
 }

@@ -47,6 +47,12 @@ impl Response {
         Rcode(upper << 4 | header_rcode(&self.wire).0)
     }
 
+    /// The options of its OPT, if it has one.
+    pub(crate) fn options(&self) -> Option<&[u8]> {
+        let opt = self.layout.opt()?;
+        self.wire.get(opt.data_at..opt.end)
+    }
+
     /// Whether the server cut the answer.
     pub(crate) fn is_truncated(&self) -> bool {
         u16_at(&self.wire, 2).unwrap_or(0) & flag::TC != 0
