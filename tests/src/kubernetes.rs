@@ -92,6 +92,17 @@ impl Cluster {
             .collect()
     }
 
+    /// The second number of the version of its API servers: 35 of 1.35.4.
+    ///
+    /// # Panics
+    ///
+    /// When the first one does not say.
+    pub async fn minor_version(&self) -> u32 {
+        let version = self.client(0).apiserver_version().await;
+        let minor = version.expect("a server that is ready").minor;
+        minor.parse().expect("the peers are built with a number")
+    }
+
     /// A client of one API server, counted from 0, as the admin.
     ///
     /// # Panics
