@@ -2,6 +2,7 @@
 
 mod images;
 mod manifests;
+mod migration;
 mod monitoring;
 mod packages;
 mod rights;

@@ -12,6 +12,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tests::kubernetes::Cluster;
 use tests::launch::Launch;
+use tests::node::images::root;
 use tests::place::Place;
 use tests::{binaries, program};
 
@@ -75,6 +76,16 @@ impl Scene {
             .arg("--kubeconfig")
             .arg(self.kubeconfig())
             .args(arguments)
+    }
+
+    /// A line for a shell in the sources' folder, in which kubectl is the administrator's.
+    pub(crate) fn shell(&self, command: &str) -> Launch {
+        let folder = self.kubectl.parent().unwrap().display();
+        Launch::new(&self.place, "sh", Path::new("/bin/sh"))
+            .arg("-ec")
+            .arg(format!("cd {}; {command}", root().display()))
+            .env("PATH", format!("{folder}:/usr/bin:/bin"))
+            .env("KUBECONFIG", self.kubeconfig())
     }
 
     /// A kubeconfig with a token of a service account of kube-system.
