@@ -104,6 +104,14 @@ impl Peer {
         self.process.kill().await
     }
 
+    /// How long after [`Self::restart`] ours may take to be served by it again.
+    pub(crate) fn back_within(&self) -> Duration {
+        match self.what {
+            What::StandIn { .. } => STAND_IN_BACK,
+            What::Real { .. } => REAL_BACK,
+        }
+    }
+
     /// Starts it again at the address it had. A stand-in listens then; a real one takes its time.
     pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
         self.process = match &self.what {
@@ -142,4 +150,8 @@ pub(crate) fn free_port(address: Ipv4Addr) -> anyhow::Result<SocketAddr> {
 
 /// A real API server takes five seconds on an idle machine.
 const START_PATIENCE: Duration = Duration::from_secs(120);
+/// It starts first, and a CoreDNS learns the cluster's names.
+const REAL_BACK: Duration = Duration::from_secs(60);
+/// It listens already: what is left is that rivers or nodedns looks for it, once a second or sooner.
+const STAND_IN_BACK: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);

@@ -22,7 +22,7 @@ pub(super) async fn check(scene: &mut Scene, progress: &Progress) -> anyhow::Res
     scene.cluster_dns.kill().await?;
     let cached = is_cached(nodedns).await;
     scene.cluster_dns.restart().await?;
-    let back = comes_back(nodedns).await;
+    let back = comes_back(nodedns, scene.cluster_dns.back_within()).await;
 
     progress.step("asking nodedns for names of a signed zone");
     let signed = is_validated(ask(nodedns, SIGNED.0, Transport::Udp).await);
@@ -55,7 +55,7 @@ async fn is_cached(nodedns: SocketAddr) -> Row {
 }
 
 /// Asks for a name that no cache can have until the name server, just started again, is found.
-async fn comes_back(nodedns: SocketAddr) -> Row {
+async fn comes_back(nodedns: SocketAddr, within: Duration) -> Row {
     const CHECK: &str = "… and anew, the name server back";
     let (name, expected) = CLUSTER_DNS;
     let started = Instant::now();
@@ -65,7 +65,7 @@ async fn comes_back(nodedns: SocketAddr) -> Row {
                 let took = brief(started.elapsed());
                 return Row::passed(CHECK, format!("{name} {expected} after {took}"));
             }
-            Err(reason) if started.elapsed() > BACK_WITHIN => return Row::failed(CHECK, reason),
+            Err(reason) if started.elapsed() > within => return Row::failed(CHECK, reason),
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
@@ -120,8 +120,6 @@ fn address(reply: anyhow::Result<Reply>, expected: Ipv4Addr) -> Result<Reply, St
     Ok(reply)
 }
 
-/// A real CoreDNS learns the cluster's names first.
-const BACK_WITHIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
