@@ -14,6 +14,7 @@
 pub(crate) mod above;
 mod chase;
 mod judge;
+mod nothing_below;
 mod rebinding;
 pub(crate) mod route;
 mod sampled;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cache::entry::Limits;
 use crate::config::{self, Config, Forward};
 use crate::recurse::Recursor;
-use crate::resolve::above::Tree;
+use crate::resolve::nothing_below::Tree;
 use crate::resolve::source::Source;
 use crate::upstream::pool::{Network, Server};
 use crate::upstream::{Role, Upstream};

@@ -10,21 +10,10 @@ use rand::Rng;
 
 use super::{
     rebalance::{Move, Rebalance, Share},
-    set::{Id, Member, Set},
+    set::{Id, Member, Presence, Set},
     upstream::State,
 };
 use crate::config::{Health, Pace, address::Address};
-
-/// Whether an upstream takes connections, as far as drifting goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// Nothing is known of it yet.
-    New,
-    /// It takes them, or is in doubt.
-    There,
-    /// It does not.
-    Away,
-}
 
 /// What happened.
 #[derive(Debug)]

@@ -12,7 +12,6 @@ use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Instant};
 
 use super::{
     choose::Candidate,
-    drift::Presence,
     rebalance::Rebalance,
     resolution::Resolution,
     sever::Facts,
@@ -32,6 +31,17 @@ pub struct Id(pub(super) u32);
 impl Id {
     /// Of those that are not in any set; it is never given out.
     const DEPARTED: Self = Self(u32::MAX);
+}
+
+/// Whether an upstream takes connections, as far as drifting goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Nothing is known of it yet.
+    New,
+    /// It takes them, or is in doubt.
+    There,
+    /// It does not.
+    Away,
 }
 
 /// Gives out ids, each once.
