@@ -9,7 +9,6 @@ use std::fmt;
 use crate::client::{RequestError, Server};
 use crate::desired::Note;
 use crate::object::Key;
-use crate::observe::Health;
 use crate::plan::{Action, Left, Operation};
 use crate::wish::Wish;
 
@@ -27,8 +26,6 @@ pub(crate) struct Report {
     /// What is held, and what is somebody else's.
     pub(crate) left: Vec<Left>,
     pub(crate) notes: Vec<Note>,
-    /// Who of the control plane was well when the first plan was made.
-    pub(crate) health: Health,
     tried: HashSet<Key>,
     bad: HashSet<Key>,
 }
@@ -60,14 +57,6 @@ pub(crate) enum End {
 }
 
 impl Report {
-    /// Nothing yet, of a plan that was made when the control plane was so.
-    pub(crate) fn new(health: Health) -> Self {
-        Self {
-            health,
-            ..Self::default()
-        }
-    }
-
     /// How many operations ended as `end` says.
     pub(crate) fn count(&self, end: impl Fn(&End) -> bool) -> usize {
         self.outcomes.iter().filter(|o| end(&o.end)).count()

@@ -41,6 +41,8 @@ pub(crate) struct Server {
     addresses: String,
     /// For errors: with whose credentials.
     kubeconfig: String,
+    /// For one request, dialling included.
+    deadline: Duration,
 }
 
 /// Why there is no client. The causes are part of the sentence: a chain of their
@@ -141,7 +143,26 @@ impl Server {
             direct,
             addresses,
             kubeconfig: path,
+            deadline: DEADLINE,
         })
+    }
+
+    /// The API server at this address alone, each request within `deadline`; None when cluster.yml
+    /// has none there.
+    pub(crate) fn alone(&self, address: IpAddr, deadline: Duration) -> Option<Self> {
+        let client = self.direct.get(&address)?.clone();
+        Some(Self {
+            client,
+            addresses: address.to_string(),
+            deadline,
+            ..self.clone()
+        })
+    }
+
+    /// Each API server of cluster.yml alone.
+    pub(crate) fn each(&self) -> impl Iterator<Item = Self> {
+        let addresses = self.direct.keys();
+        addresses.filter_map(|&address| self.alone(address, self.deadline))
     }
 
     /// Whether the API server at this address says that it is ready.
@@ -155,21 +176,20 @@ impl Server {
         }
     }
 
-    /// Waits for a request, which `doing` names ("read ConfigMap a/b"), within
-    /// [`DEADLINE`].
+    /// Waits for a request, which `doing` names ("read ConfigMap a/b"), within the deadline.
     pub(crate) async fn request<T>(
         &self,
         doing: impl std::fmt::Display,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, RequestError> {
-        match tokio::time::timeout(DEADLINE, request).await {
+        match tokio::time::timeout(self.deadline, request).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.explain(&doing.to_string(), &error)),
             Err(_) => Err(RequestError::new(&format!(
                 "cannot {doing}: no answer from {} within {}; is the API server overloaded, \
                  or a firewall between?",
                 self.addresses,
-                daemon::duration::format(DEADLINE)
+                daemon::duration::format(self.deadline)
             ))),
         }
     }

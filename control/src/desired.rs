@@ -204,6 +204,20 @@ pub fn desired(cluster: &Cluster, resources: Option<&Resources>, observed: &Obse
     desired
 }
 
+/// The part of [`desired`] that follows the health of API servers and etcd members.
+#[must_use]
+pub fn endpoints(cluster: &Cluster, observed: &Observed) -> Desired {
+    let mut desired = Desired::default();
+    endpoints::add(&mut desired, cluster, observed);
+    desired
+}
+
+/// The objects that [`endpoints`] may want.
+#[must_use]
+pub fn endpoint_keys() -> BTreeSet<Key> {
+    endpoints::own().into_iter().collect()
+}
+
 /// The objects that [`desired`] and a plan must have seen, by name: all that it
 /// may want, the Service that cluster.yml names, and the inventory.
 #[must_use]

@@ -1,13 +1,28 @@
-//! Kubernetes Events about what was done, beside the objects that it was done to.
+//! What was done, told: in the log, and as Kubernetes Events beside the objects that it was done to.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use crate::apply::{End, Outcome, Report};
 use crate::client::Server;
 use crate::object::Key;
 use crate::record;
+
+/// Says what became of each operation, in the log.
+pub(crate) fn log(report: &Report) {
+    for outcome in &report.outcomes {
+        let key = &outcome.key;
+        match &outcome.end {
+            End::Failed(why) => error!(object = %key, error = why, "could not be written"),
+            End::Skipped(needed) => warn!(object = %key, %needed, "skipped: what it needs failed"),
+            end => info!(object = %key, "{end}"),
+        }
+        for warning in &outcome.warnings {
+            warn!(object = %key, warning, "the API server warns");
+        }
+    }
+}
 
 /// Writes an Event for each outcome, the first [`AT_MOST`] of them.
 pub(crate) async fn write(server: &Server, report: &Report, me: &str) {

@@ -1,7 +1,8 @@
 //! Holds the Lease while something writes: asks [`Election`] what to do, does it, again and
 //! again, and says until when writes may begin.
 
-use std::time::Instant;
+use std::iter;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -21,12 +22,17 @@ pub(crate) fn may_write(until: &Until) -> bool {
     until.borrow().is_some_and(|until| Instant::now() < until)
 }
 
-/// Keeps the Lease, or waits for it, for ever.
+/// Keeps the Lease, or waits for it, for ever. One API server that hangs must not cost it: where an
+/// attempt fails, the next one asks another.
 pub(crate) async fn hold(server: &Server, me: &str, until: watch::Sender<Option<Instant>>) {
     let mut election = Election::new(me);
+    let ways: Vec<Server> = iter::once(server.clone()).chain(server.each()).collect();
+    let (mut way, mut failures) = (0, 0);
     loop {
         let begun = Instant::now();
-        let held = timeout(lease::WRITES, elect(server, &mut election, begun)).await;
+        let attempt = elect(&ways[way % ways.len()], &mut election, begun);
+        let held = timeout(patience(failures / ways.len()), attempt).await;
+        let is_answer = matches!(held, Ok(Ok(_)));
         match held {
             Ok(Ok(None)) => {
                 if until.send_replace(Some(begun + lease::WRITES)).is_none() {
@@ -44,8 +50,30 @@ pub(crate) async fn hold(server: &Server, me: &str, until: watch::Sender<Option<
             Ok(Err(error)) => warn!(error, "the Lease could not be renewed"),
             Err(_) => warn!("the Lease could not be renewed in time"),
         }
-        sleep(lease::RENEW).await;
+        if is_answer {
+            // Who needed the longer time will need it again.
+            if begun.elapsed() < ATTEMPT / 2 {
+                failures = 0;
+            }
+            sleep(lease::RENEW).await;
+        } else {
+            failures += 1;
+            way += 1;
+            let is_first_turn = failures < ways.len();
+            sleep(if is_first_turn {
+                lease::LOOK
+            } else {
+                lease::RENEW
+            })
+            .await;
+        }
     }
+}
+
+/// For an attempt, after so many turns in which nobody answered: who is slow gets more time.
+fn patience(turns: usize) -> Duration {
+    let doublings = u32::try_from(turns.min(8)).unwrap_or(8);
+    (ATTEMPT * 2u32.pow(doublings)).min(lease::WRITES)
 }
 
 /// Another instance that keeps the cluster just now, as far as a look at the Lease can tell.
@@ -166,3 +194,5 @@ fn stamp() -> String {
 }
 
 const PLURAL: &str = "leases";
+/// A Lease is read and written in milliseconds.
+const ATTEMPT: Duration = Duration::from_secs(1);

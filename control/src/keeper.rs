@@ -1,38 +1,44 @@
 //! `control run`'s heart: keeps the cluster as it ought to be, while it holds the Lease.
 //!
-//! Two loops in one task. One renews the Lease and says until when we may write ([`holder`]);
-//! the other syncs every interval, and at once when the health of an API server or an etcd
-//! member changes. Files are read again at each round; while they are wrong, the last
-//! good ones hold.
+//! Three loops in one task. One renews the Lease and says until when we may write ([`holder`]);
+//! one has the endpoints follow the health of API servers and etcd members at once ([`vigil`]);
+//! the third syncs all the rest every interval. Files are read again at each round; while they
+//! are wrong, the last good ones hold.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daemon::readiness::Pending;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use crate::apply::{End, Report};
+use crate::apply::Report;
 use crate::client::Server;
 use crate::cluster::Cluster;
 use crate::event;
 use crate::holder::{self, Until};
 use crate::metrics;
-use crate::observe::{self, Health};
-use crate::sync::{Pen, SyncError, sync};
+use crate::observe::Health;
+use crate::record::Scribe;
+use crate::sync::{Pen, Scope, SyncError, sync};
 use crate::wish::Wish;
+use vigil::Vigil;
+
+mod vigil;
 
 /// What runs, and how often.
 pub(crate) struct Keeper {
     pub(crate) server: Server,
     /// What holds while the files are wrong.
-    pub(crate) wish: Wish,
+    pub(crate) wish: watch::Sender<Arc<Wish>>,
     /// Reads the files again.
     pub(crate) read: Box<dyn Fn() -> Result<Wish, String>>,
-    /// A name that no other instance has.
-    pub(crate) me: String,
+    /// Writes down what is done, under a name that no other instance has.
+    pub(crate) scribe: Rc<Scribe>,
     pub(crate) interval: Duration,
     /// Rounds that failed since the last one that did not.
     pub(crate) failures: u32,
@@ -47,20 +53,39 @@ impl Keeper {
     pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) {
         loop {
             let (sender, writes_until) = watch::channel(None);
+            let (over, is_over) = watch::channel(false);
             let server = self.server.clone();
-            let me = self.me.clone();
+            let scribe = Rc::clone(&self.scribe);
+            let (seen, health) = watch::channel(None);
+            let vigil = Vigil {
+                server: server.clone(),
+                wish: self.wish.subscribe(),
+                scribe: Rc::clone(&scribe),
+                writes_until: writes_until.clone(),
+                interval: self.interval,
+                seen,
+            };
+            let rounds = async {
+                self.keep(&writes_until, health, &stop).await;
+                over.send_replace(true);
+            };
             tokio::select! {
-                () = holder::hold(&server, &me, sender) => {}
-                () = self.keep(&writes_until, &stop) => {}
+                () = holder::hold(&server, scribe.by(), sender) => {}
+                ((), ()) = async { tokio::join!(rounds, vigil.keep(&is_over)) } => {}
             }
             if *stop.borrow() {
-                return holder::release(&self.server, &self.me).await;
+                return holder::release(&self.server, scribe.by()).await;
             }
         }
     }
 
-    /// Returns when it is to stop, and when other connections are to be used.
-    async fn keep(&mut self, writes_until: &Until, stop: &watch::Receiver<bool>) {
+    /// Returns when it is to stop, and when other API servers are to be asked.
+    async fn keep(
+        &mut self,
+        writes_until: &Until,
+        mut health: watch::Receiver<Option<Health>>,
+        stop: &watch::Receiver<bool>,
+    ) {
         while !*stop.borrow() {
             if !holder::may_write(writes_until) {
                 // A standby is ready to take over.
@@ -68,7 +93,7 @@ impl Keeper {
                 let mut writes_until = writes_until.clone();
                 tokio::select! {
                     _ = writes_until.changed() => {}
-                    () = wait_until(stop, PULSE) => {}
+                    () = wait_until(stop, STANDBY) => {}
                 }
                 continue;
             }
@@ -77,12 +102,7 @@ impl Keeper {
             }
             let report = self.round(writes_until, stop).await;
             self.starting = None;
-            if self.pause(report, stop).await {
-                info!("the health of an API server or of etcd has changed");
-                // The server that was asked may be the one that hangs now.
-                self.connect(&self.wish.cluster.clone()).await;
-                return;
-            }
+            self.pause(report, &mut health, stop).await;
         }
     }
 
@@ -95,14 +115,14 @@ impl Keeper {
                 return false;
             }
         };
-        let has_moved = !addresses(&wish).eq(addresses(&self.wish));
+        let has_moved = !addresses(&wish).eq(addresses(&self.wish.borrow()));
         if has_moved {
             if !self.connect(&wish.cluster).await {
                 return false;
             }
             info!("cluster.yml has another control plane");
         }
-        self.wish = wish;
+        self.wish.send_replace(Arc::new(wish));
         has_moved
     }
 
@@ -129,11 +149,13 @@ impl Keeper {
         let begun = Instant::now();
         let may_write = || holder::may_write(writes_until) && !*stop.borrow();
         let pen = Pen {
-            by: &self.me,
+            scope: Scope::AllButEndpoints,
+            scribe: &self.scribe,
             may_write: &may_write,
         };
         let told = |_: &_| Ok::<(), std::convert::Infallible>(());
-        let synced = sync(&self.server, &self.wish, &pen, told).await;
+        let wish = Arc::clone(&self.wish.borrow());
+        let synced = sync(&self.server, &wish, &pen, told).await;
         let is_success = synced.as_ref().is_ok_and(Report::is_success);
         self.failures = if is_success {
             0
@@ -143,7 +165,7 @@ impl Keeper {
         match synced {
             Ok(report) => {
                 metrics::synced(&report, begun.elapsed());
-                tell(&report);
+                event::log(&report);
                 return Some(report);
             }
             Err(SyncError::Unread(error)) => {
@@ -159,32 +181,34 @@ impl Keeper {
     }
 
     /// Writes Events and waits for the next round, after a failure the shorter the fewer there
-    /// were; or for another health than at this one, which it tells.
-    async fn pause(&self, report: Option<Report>, stop: &watch::Receiver<bool>) -> bool {
-        let Some(report) = report else {
-            wait_until(stop, rest(self.interval, self.failures)).await;
-            return false;
-        };
-        let events = async {
-            event::write(&self.server, &report, &self.me).await;
-            std::future::pending().await
-        };
-        // A server that hangs must not keep us from seeing that.
-        tokio::select! {
-            has_changed = self.watch(&report.health, stop) => has_changed,
-            () = events => false,
-        }
-    }
-
-    async fn watch(&self, before: &Health, stop: &watch::Receiver<bool>) -> bool {
+    /// were.
+    async fn pause(
+        &mut self,
+        mut report: Option<Report>,
+        health: &mut watch::Receiver<Option<Health>>,
+        stop: &watch::Receiver<bool>,
+    ) {
         let until = Instant::now() + rest(self.interval, self.failures);
         while Instant::now() < until && !*stop.borrow() {
-            if observe::health(&self.server, &self.wish).await != *before {
-                return true;
+            let events = async {
+                if let Some(report) = &report {
+                    event::write(&self.server, report, self.scribe.by()).await;
+                }
+                std::future::pending().await
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            let has_changed = tokio::select! {
+                changed = health.changed() => changed.is_ok(),
+                () = wait_until(stop, left) => false,
+                () = events => false,
+            };
+            report = None;
+            if has_changed {
+                // The server that was asked may be the one that hangs now.
+                let wish = Arc::clone(&self.wish.borrow());
+                self.connect(&wish.cluster).await;
             }
-            wait_until(stop, PULSE).await;
         }
-        false
     }
 }
 
@@ -198,20 +222,6 @@ fn rest(interval: Duration, failures: u32) -> Duration {
     }
 }
 
-fn tell(report: &Report) {
-    for outcome in &report.outcomes {
-        let key = &outcome.key;
-        match &outcome.end {
-            End::Failed(why) => error!(object = %key, error = why, "could not be written"),
-            End::Skipped(needed) => warn!(object = %key, %needed, "skipped: what it needs failed"),
-            end => info!(object = %key, "{end}"),
-        }
-        for warning in &outcome.warnings {
-            warn!(object = %key, warning, "the API server warns");
-        }
-    }
-}
-
 fn addresses(wish: &Wish) -> impl Iterator<Item = IpAddr> {
     wish.cluster.control_plane().map(|node| node.address)
 }
@@ -221,9 +231,8 @@ async fn wait_until(stop: &watch::Receiver<bool>, time: Duration) {
     let _ = timeout(time, stop.wait_for(|&stop| stop)).await;
 }
 
-/// Between two looks at the health of the servers. One that hangs costs that, and two probes without
-/// an answer, until the endpoints follow: less than 5 s.
-const PULSE: Duration = Duration::from_millis(500);
+/// Between two looks at whether the Lease is ours.
+const STANDBY: Duration = Duration::from_millis(500);
 /// After the first failure.
 const RETRY: Duration = Duration::from_secs(2);
 /// 17 minutes.

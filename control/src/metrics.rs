@@ -43,9 +43,7 @@ pub(crate) fn synced(report: &Report, took: Duration) {
     };
     counter!(SYNCS, "result" => result).increment(1);
     histogram!(SYNC_SECONDS).record(took.as_secs_f64());
-    for outcome in &report.outcomes {
-        counter!(OPERATIONS, "result" => outcome.end.to_string()).increment(1);
-    }
+    carried_out(report);
     let held = report
         .left
         .iter()
@@ -58,6 +56,13 @@ pub(crate) fn synced(report: &Report, took: Duration) {
     if report.is_success() {
         #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
         gauge!(LAST_SYNC).set(jiff::Timestamp::now().as_second() as f64);
+    }
+}
+
+/// Counts operations.
+pub(crate) fn carried_out(report: &Report) {
+    for outcome in &report.outcomes {
+        counter!(OPERATIONS, "result" => outcome.end.to_string()).increment(1);
     }
 }
 

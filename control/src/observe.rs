@@ -56,6 +56,21 @@ pub(crate) async fn observe(server: &Server, wish: &Wish) -> Result<Observed, Re
     })
 }
 
+/// Reads what [`desired::endpoints`] and a plan of that need to know, the control plane's health
+/// being known.
+pub(crate) async fn endpoints(server: &Server, health: &Health) -> Result<Observed, RequestError> {
+    let kinds = Kinds::default();
+    let objects = objects::read(server, &kinds, &desired::endpoint_keys()).await?;
+    Ok(Observed {
+        objects,
+        api_servers: health.api_servers.clone(),
+        etcd: health.etcd.clone(),
+        kinds,
+        now: Timestamp::now(),
+        ..Observed::default()
+    })
+}
+
 /// Who vouches for webhooks, if there are any.
 async fn authority(wish: &Wish) -> Authority {
     if !webhook::is_asked_for(wish.resources.as_ref()) {
@@ -77,14 +92,6 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// As it was found by a reading of the whole cluster.
-    pub(crate) fn of(observed: &Observed) -> Self {
-        Self {
-            api_servers: observed.api_servers.clone(),
-            etcd: observed.etcd.clone(),
-        }
-    }
-
     /// Whether all are well.
     pub(crate) fn is_well(&self) -> bool {
         self.api_servers

@@ -4,7 +4,10 @@
 //!
 //! A batch of operations is written down as running before it begins and again when it
 //! has ended, so that one which was cut off is still to be seen: whoever begins next calls
-//! it cancelled.
+//! it cancelled. Several may write at once: none loses another's lines.
+
+use std::cell::RefCell;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -58,7 +61,26 @@ impl Status {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Records {
     pub(crate) list: Vec<Record>,
+    /// The version of what was read; none of what does not exist yet.
+    version: Value,
 }
+
+/// Who writes down what this process does.
+#[derive(Debug)]
+pub(crate) struct Scribe {
+    by: String,
+    /// What is under way.
+    active: RefCell<Vec<Ids>>,
+}
+
+/// Operations that have begun together. Dropped, they have been cut off.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    scribe: &'a Scribe,
+    ids: Ids,
+}
+
+type Ids = Range<u64>;
 
 impl Records {
     /// What the ConfigMap holds; lines that are no records are passed over.
@@ -69,13 +91,19 @@ impl Records {
                 .lines()
                 .filter_map(|line| serde_json::from_str(line).ok())
                 .collect(),
+            version: live["metadata"]["resourceVersion"].clone(),
         }
     }
 
-    /// Writes down operations that begin now. Those that still run have been cut off.
-    fn begin(&mut self, operations: &[Operation], by: &str, stamp: &str) {
+    /// Writes down operations that begin now. Of those that still run, all that are not `active`
+    /// have been cut off.
+    fn begin(&mut self, operations: &[Operation], by: &str, active: &[Ids], stamp: &str) -> Ids {
+        let is_active = |record: &Record| {
+            let is_ours = record.by == by;
+            is_ours && active.iter().any(|batch| batch.contains(&record.id))
+        };
         for record in &mut self.list {
-            if record.status == Status::Running {
+            if record.status == Status::Running && !is_active(record) {
                 record.status = Status::Cancelled;
                 record.error = format!("cut off: {} ended before it was done", record.by);
             }
@@ -94,14 +122,17 @@ impl Records {
         self.list.extend(new);
         let surplus = self.list.len().saturating_sub(KEPT);
         self.list.drain(..surplus);
+        next..self
+            .list
+            .last()
+            .map_or(next, |last| last.id.saturating_add(1))
     }
 
-    /// Writes down how the operations that ran have ended.
-    fn end(&mut self, outcomes: &[Outcome], by: &str, stamp: &str) {
-        let running = self
-            .list
-            .iter_mut()
-            .filter(|record| record.status == Status::Running && record.by == by);
+    /// Writes down how the operations of a batch have ended.
+    fn end(&mut self, batch: &Ids, outcomes: &[Outcome], by: &str, stamp: &str) {
+        let running = self.list.iter_mut().filter(|record| {
+            record.status == Status::Running && record.by == by && batch.contains(&record.id)
+        });
         for record in running {
             let ended = outcomes.iter().find(|outcome| {
                 record
@@ -146,26 +177,70 @@ pub(crate) async fn read(server: &Server) -> Result<Records, RequestError> {
     Ok(live.as_ref().map(Records::of).unwrap_or_default())
 }
 
-/// Writes down that these operations begin.
-pub(crate) async fn begin(
-    server: &Server,
-    operations: &[Operation],
-    by: &str,
-) -> Result<(), RequestError> {
-    let mut records = read(server).await?;
-    records.begin(operations, by, &now());
-    write(server, &records).await
+impl Scribe {
+    /// Under this name, which no other process has.
+    pub(crate) fn new(by: &str) -> Self {
+        Self {
+            by: by.to_owned(),
+            active: RefCell::default(),
+        }
+    }
+
+    /// Who it is.
+    pub(crate) fn by(&self) -> &str {
+        &self.by
+    }
+
+    /// Writes down that these operations begin.
+    pub(crate) async fn begin(
+        &self,
+        server: &Server,
+        operations: &[Operation],
+    ) -> Result<Batch<'_>, RequestError> {
+        let ids = change(server, |records| {
+            let active = self.active.borrow();
+            records.begin(operations, &self.by, &active, &now())
+        })
+        .await?;
+        self.active.borrow_mut().push(ids.clone());
+        Ok(Batch { scribe: self, ids })
+    }
 }
 
-/// Writes down how they have ended.
-pub(crate) async fn end(
-    server: &Server,
-    outcomes: &[Outcome],
-    by: &str,
-) -> Result<(), RequestError> {
-    let mut records = read(server).await?;
-    records.end(outcomes, by, &now());
-    write(server, &records).await
+impl Batch<'_> {
+    /// Writes down how they have ended.
+    pub(crate) async fn end(
+        self,
+        server: &Server,
+        outcomes: &[Outcome],
+    ) -> Result<(), RequestError> {
+        let by = &self.scribe.by;
+        change(server, |records| {
+            records.end(&self.ids, outcomes, by, &now());
+        })
+        .await
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let mut active = self.scribe.active.borrow_mut();
+        active.retain(|ids| *ids != self.ids);
+    }
+}
+
+/// Reads, changes and writes; anew while somebody else was faster.
+async fn change<T>(server: &Server, change: impl Fn(&mut Records) -> T) -> Result<T, RequestError> {
+    let mut tries = TRIES;
+    loop {
+        let mut records = read(server).await?;
+        let changed = change(&mut records);
+        match write(server, &records).await {
+            Ok(()) => return Ok(changed),
+            Err(error) if error.conflict && tries > 1 => tries -= 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 async fn write(server: &Server, records: &Records) -> Result<(), RequestError> {
@@ -174,8 +249,12 @@ async fn write(server: &Server, records: &Records) -> Result<(), RequestError> {
     content["apiVersion"] = json!(key.api_version);
     content["kind"] = json!(key.kind);
     content["metadata"] = json!({"namespace": key.namespace, "name": key.name});
-    server.apply(&key, "configmaps", &content, false).await?;
-    Ok(())
+    if records.version.is_null() {
+        let created = server.create(&key, PLURAL, None, &content).await;
+        return created.map(drop);
+    }
+    content["metadata"]["resourceVersion"] = records.version.clone();
+    server.apply(&key, PLURAL, &content, false).await.map(drop)
 }
 
 /// The time now for people.
@@ -195,6 +274,9 @@ fn key() -> Key {
 const RECORDS: &str = "records";
 /// Some hundred bytes each: far below the 1 MiB of a ConfigMap.
 const KEPT: usize = 500;
+const PLURAL: &str = "configmaps";
+/// Those who write at the same time are a few.
+const TRIES: u32 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -231,9 +313,10 @@ mod tests {
     #[test]
     fn operations_run_and_then_have_ended() {
         let mut records = Records::default();
-        records.begin(
+        let batch = records.begin(
             &[operation("x"), operation("y"), operation("z")],
             "me",
+            &[],
             "t1",
         );
         assert_eq!(lines(&records)[0], "1 running create ConfigMap a/x ");
@@ -241,7 +324,7 @@ mod tests {
             outcome("x", End::Created),
             outcome("y", End::Failed("no".to_owned())),
         ];
-        records.end(&ends, "me", "t2");
+        records.end(&batch, &ends, "me", "t2");
         assert_eq!(
             lines(&records),
             [
@@ -256,8 +339,8 @@ mod tests {
     #[test]
     fn what_was_cut_off_is_cancelled_by_who_begins_next() {
         let mut records = Records::default();
-        records.begin(&[operation("x")], "first", "t1");
-        records.begin(&[operation("x")], "second", "t2");
+        let first = records.begin(&[operation("x")], "first", &[], "t1");
+        records.begin(&[operation("x")], "second", &[first], "t2");
         assert_eq!(
             lines(&records),
             [
@@ -268,11 +351,30 @@ mod tests {
     }
 
     #[test]
+    fn two_batches_of_one_process_are_told_apart() {
+        let mut records = Records::default();
+        let first = records.begin(&[operation("x")], "me", &[], "t1");
+        let active = [first.clone()];
+        let second = records.begin(&[operation("x"), operation("y")], "me", &active, "t2");
+        records.end(&second, &[outcome("x", End::Updated)], "me", "t3");
+        assert_eq!(
+            lines(&records),
+            [
+                "1 running create ConfigMap a/x ",
+                "2 completed create ConfigMap a/x ",
+                "3 cancelled create ConfigMap a/y not begun",
+            ]
+        );
+        records.begin(&[operation("z")], "me", &[], "t4");
+        assert!(lines(&records)[0].starts_with("1 cancelled create ConfigMap a/x cut off"));
+    }
+
+    #[test]
     fn the_oldest_are_forgotten() {
         let mut records = Records::default();
         for _ in 0..3 {
             let many: Vec<_> = (0..300).map(|n| operation(&n.to_string())).collect();
-            records.begin(&many, "me", "t");
+            records.begin(&many, "me", &[], "t");
         }
         assert_eq!(records.list.len(), KEPT);
         assert_eq!(records.list.last().unwrap().id, 900);

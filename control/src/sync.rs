@@ -5,21 +5,33 @@
 //! first round brought about). What was tried in the first round is not tried
 //! again.
 
+use std::collections::BTreeSet;
+
 use crate::apply::{self, End, Outcome, Report};
 use crate::client::{RequestError, Server};
-use crate::desired::{Note, desired, webhook};
+use crate::desired::{self, Note, webhook};
 use crate::encryption::Encryption;
 use crate::object::Key;
-use crate::observe::{self, Health};
+use crate::observe;
 use crate::observed::{Authority, Observed};
 use crate::plan::{Left, Operation, Plan, Reason, plan};
-use crate::record;
+use crate::record::Scribe;
 use crate::wish::Wish;
 
-/// Who writes, and whether they still may.
+/// What is written, whether it still may be, and who writes it down.
 pub(crate) struct Pen<'a> {
-    pub(crate) by: &'a str,
+    pub(crate) scope: Scope,
     pub(crate) may_write: &'a dyn Fn() -> bool,
+    pub(crate) scribe: &'a Scribe,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All.
+    Cluster,
+    /// All but the endpoints, which somebody else in this process keeps.
+    AllButEndpoints,
 }
 
 /// Reads the cluster and decides; writes nothing.
@@ -45,7 +57,7 @@ pub(crate) async fn idle(server: &Server, wish: &Wish) -> Result<Option<Report>,
     {
         return Ok(None);
     }
-    let mut report = Report::new(Health::of(&observed));
+    let mut report = Report::default();
     report.left = plan.left;
     report.notes = plan.notes;
     Ok(Some(report))
@@ -67,7 +79,7 @@ pub(crate) async fn sync<E>(
     tend_authority(wish, &mut observed).await;
     tend_encryption(server, wish, &mut observed).await;
     // A second round does not try the endpoints again.
-    let mut report = Report::new(Health::of(&observed));
+    let mut report = Report::default();
     round(server, wish, pen, &observed, &mut report, &mut done).await?;
     let waiting: Vec<_> = report.notes.iter().filter_map(waits).cloned().collect();
     if waiting.is_empty() || report.outcomes.is_empty() {
@@ -129,7 +141,7 @@ async fn tend_encryption(server: &Server, wish: &Wish, observed: &mut Observed) 
 }
 
 async fn decided(server: &Server, wish: &Wish, observed: &Observed) -> Plan {
-    let desired = desired(&wish.cluster, wish.resources.as_ref(), observed);
+    let desired = desired::desired(&wish.cluster, wish.resources.as_ref(), observed);
     let plan = plan(desired, observed, &wish.limits);
     observe::refine(server, plan, observed).await
 }
@@ -167,10 +179,14 @@ async fn round<E>(
             add(outcome, report, done)?;
         }
     }
+    let elsewhere = match pen.scope {
+        Scope::Cluster => BTreeSet::new(),
+        Scope::AllButEndpoints => desired::endpoint_keys(),
+    };
     let operations: Vec<_> = plan
         .operations
         .into_iter()
-        .filter(|operation| !report.has(&operation.key))
+        .filter(|operation| !report.has(&operation.key) && !elsewhere.contains(&operation.key))
         .collect();
     if operations.is_empty() {
         return Ok(());
@@ -178,14 +194,21 @@ async fn round<E>(
     if !(pen.may_write)() {
         return Err(SyncError::Lost);
     }
-    if let Err(error) = record::begin(server, &operations, pen.by).await {
-        let why = error.to_string();
-        report.notes.push(Note::Unrecorded { why });
-    }
+    let batch = match pen.scribe.begin(server, &operations).await {
+        Ok(batch) => Some(batch),
+        Err(error) => {
+            let why = error.to_string();
+            report.notes.push(Note::Unrecorded { why });
+            None
+        }
+    };
     let first = report.outcomes.len();
     let carried_out = carry_out(server, wish, operations, pen, report, done).await;
-    // A failure has been told at the beginning.
-    let _ = record::end(server, &report.outcomes[first..], pen.by).await;
+    if let Some(batch) = batch {
+        let outcomes = &report.outcomes[first..];
+        // Whoever begins next calls them cut off.
+        let _ = batch.end(server, outcomes).await;
+    }
     carried_out
 }
 

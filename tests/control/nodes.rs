@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::scene::Scene;
 
@@ -206,6 +207,123 @@ async fn nobodys_taint_is_lost_when_two_write_at_once() {
     found.sort();
     assert_eq!(found, expected);
 }
+
+/// A hundred others each edit two Nodes while control patches, creates and removes labels and taints of all of them:
+/// a label and an annotation each, without a version, and a taint, of the version that they have read.
+#[tokio::test]
+async fn a_hundred_edits_at_once_are_neither_lost_nor_aborted() {
+    let Some(scene) = Scene::start(1).await else {
+        return;
+    };
+    let names: Vec<String> = (0..20).map(|number| format!("worker-{number}")).collect();
+    scene.register("cp-2", json!({}), json!([])).await;
+    for name in &names {
+        scene.register(name, json!({}), json!([])).await;
+    }
+    let cluster = |round: usize| {
+        let entry = |(number, name): (usize, &String)| {
+            format!(
+                "- {{address: 10.9.1.{number}, hostname: {name}, user: u, labels: {{example.com/round: r{round}}}, \
+                 taints: [{{key: cke.cybozu.com/r{}, effect: PreferNoSchedule}}]}}\n",
+                round % 3
+            )
+        };
+        let nodes: String = names.iter().enumerate().map(entry).collect();
+        scene.cluster_yml(&nodes, "");
+    };
+    cluster(0);
+    scene.sync().await;
+    let nodes: Api<Node> = Api::all(scene.client());
+    let mut edits = JoinSet::new();
+    for number in 0..EDITS {
+        let nodes = nodes.clone();
+        let both = [number, number + 7].map(|index| names[index % names.len()].clone());
+        edits.spawn(async move {
+            for name in both {
+                edit(&nodes, &name, number).await;
+            }
+        });
+    }
+    let is_done = AtomicBool::new(false);
+    let edits = async {
+        edits.join_all().await;
+        is_done.store(true, Ordering::Relaxed);
+    };
+    let mut rounds = 0;
+    let control = async {
+        // Each must succeed: none is aborted by the others.
+        while rounds == 0 || !is_done.load(Ordering::Relaxed) {
+            rounds += 1;
+            cluster(rounds);
+            scene.sync().await;
+        }
+    };
+    tokio::join!(edits, control);
+    for (index, name) in names.iter().enumerate() {
+        let node = scene.node(name).await;
+        let (labels, taints) = (labels(&node), taints(&node));
+        for number in 0..EDITS {
+            let is_here = [number % names.len(), (number + 7) % names.len()].contains(&index);
+            let key = format!("example.com/e{number}");
+            assert_eq!(labels.contains_key(key.as_str()), is_here, "{name} {key}");
+            assert_eq!(
+                node.annotations().contains_key(&key),
+                is_here,
+                "{name} {key}"
+            );
+            assert_eq!(
+                taints.contains(&format!("{key}=:NoSchedule")),
+                is_here,
+                "{name} {key}"
+            );
+        }
+        assert_eq!(labels["example.com/round"], format!("r{rounds}"));
+        let ours: Vec<_> = taints
+            .iter()
+            .filter(|taint| taint.starts_with("cke"))
+            .collect();
+        assert_eq!(
+            ours,
+            [&format!("cke.cybozu.com/r{}=:PreferNoSchedule", rounds % 3)]
+        );
+    }
+    println!("{EDITS} edits of two Nodes each during {rounds} syncs, none lost");
+}
+
+/// One edit of one Node, which does not give up.
+async fn edit(nodes: &Api<Node>, name: &str, number: usize) {
+    let key = format!("example.com/e{number}");
+    let note = json!({"metadata": {"labels": {&key: "1"}, "annotations": {&key: "1"}}});
+    let params = PatchParams::default();
+    nodes
+        .patch(name, &params, &Patch::Merge(note))
+        .await
+        .unwrap();
+    loop {
+        let node = nodes.get(name).await.unwrap();
+        let mut taints = node
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.taints.clone())
+            .unwrap_or_default();
+        taints.push(Taint {
+            key: key.clone(),
+            effect: "NoSchedule".to_owned(),
+            ..Taint::default()
+        });
+        let patch = json!({
+            "metadata": {"resourceVersion": node.resource_version()},
+            "spec": {"taints": taints},
+        });
+        match nodes.patch(name, &params, &Patch::Merge(patch)).await {
+            Ok(_) => return,
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+const EDITS: usize = 100;
 
 /// Gives the Node one taint after the other, as a careful controller does, and counts them.
 async fn taint_until(client: Client, enough: &AtomicBool, given: &AtomicUsize) {

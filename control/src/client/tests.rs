@@ -11,6 +11,7 @@ fn server() -> Server {
     config.root_cert = Some(Vec::new());
     let address: Address = "192.0.2.1:6443".parse().unwrap();
     Server {
+        deadline: DEADLINE,
         direct: BTreeMap::new(),
         client: kube_client::connect(config, vec![address]).unwrap(),
         addresses: "192.0.2.1:6443".to_owned(),

@@ -1,6 +1,8 @@
 //! `control run`: the composition root of the long-running program.
 
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Context;
 use daemon::admin::{self, Endpoint};
@@ -16,6 +18,7 @@ use super::{block_on, connect, instance, read_wish};
 use crate::cli::{self, Flags};
 use crate::keeper::Keeper;
 use crate::metrics;
+use crate::record::Scribe;
 
 pub(super) fn run(flags: Flags, options: cli::Run) -> Result<ExitCode, Failure> {
     let wish = read_wish(&flags, &options.limits)?;
@@ -40,12 +43,12 @@ pub(super) fn run(flags: Flags, options: cli::Run) -> Result<ExitCode, Failure> 
         info!(instance = %me, cluster = %wish.cluster.name, "started");
         let keeper = Keeper {
             server,
-            wish,
+            wish: watch::Sender::new(Arc::new(wish)),
             kubeconfig: flags.kubeconfig.clone(),
             read: Box::new(move || {
                 read_wish(&flags, &options.limits).map_err(|failure| failure.to_string())
             }),
-            me,
+            scribe: Rc::new(Scribe::new(&me)),
             interval: options.interval,
             failures: 0,
             starting: Some(starting),

@@ -10,7 +10,8 @@ use crate::cli::{self, Flags, Format};
 use crate::client::Server;
 use crate::holder;
 use crate::output::{self, json, text};
-use crate::sync::{Pen, SyncError, idle, sync};
+use crate::record::Scribe;
+use crate::sync::{Pen, Scope, SyncError, idle, sync};
 use crate::wish::Wish;
 
 pub(super) fn run(flags: &Flags, options: &cli::Limits) -> Result<ExitCode, Failure> {
@@ -44,7 +45,8 @@ async fn write(flags: &Flags, server: &Server, wish: &Wish) -> Result<Report, Fa
     let by = super::instance();
     let held = holder::holding(server, &by, async |until| {
         let pen = Pen {
-            by: &by,
+            scope: Scope::Cluster,
+            scribe: &Scribe::new(&by),
             may_write: &|| holder::may_write(until),
         };
         sync(server, wish, &pen, |outcome| match flags.output {
