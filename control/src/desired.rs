@@ -11,9 +11,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::cluster::{Cluster, ServiceName};
+use crate::inventory;
 use crate::object::{Key, Object};
 use crate::observed::Observed;
-use crate::plan::{Left, inventory};
 use crate::resources::Resources;
 
 pub use node_config::{API_SERVER, KUBE_PROXY_FILE, NodeConfig, node_config};
@@ -45,9 +45,18 @@ pub struct Desired {
     /// when nothing is known of them.
     pub registered: Option<BTreeSet<Key>>,
     /// Objects that are asked for and must not be.
-    pub refused: Vec<Left>,
+    pub refused: Vec<Refusal>,
     /// What the operator should know.
     pub notes: Vec<Note>,
+}
+
+/// An object that is asked for and must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which.
+    pub key: Key,
+    /// Why, and how to mend it.
+    pub why: String,
 }
 
 /// Something that holds a wish back, or that an operator may have overlooked.

@@ -15,10 +15,11 @@ use serde_json::Value;
 use crate::client::{RequestError, Server};
 use crate::cluster::Cluster;
 use crate::desired::{self, webhook};
+use crate::inventory;
 use crate::kind::{Kinds, api_version};
 use crate::object::Key;
 use crate::observed::{Authority, Observed};
-use crate::plan::{Plan, inventory};
+use crate::plan::Plan;
 use crate::resources::Resources;
 use crate::wish::Wish;
 
@@ -28,7 +29,6 @@ pub(crate) mod hosts;
 mod objects;
 
 pub(crate) use encryption::read as encryption;
-pub(crate) use health::EtcdClient;
 
 /// Reads what [`desired::desired`] and a plan need to know of the cluster.
 pub(crate) async fn observe(server: &Server, wish: &Wish) -> Result<Observed, RequestError> {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::desired::{Desired, Note, WantedCertificate};
+use crate::desired::{Desired, Note, Refusal, WantedCertificate};
 use crate::kind::Kind;
 use crate::object::{Key, Object};
 use crate::observed::Observed;
@@ -27,7 +27,7 @@ mod diff;
 mod encryption;
 mod field_path;
 mod hold;
-pub mod inventory;
+mod inventory;
 mod node;
 mod object;
 mod operation;
@@ -69,7 +69,7 @@ pub struct Limits {
 #[must_use]
 pub fn plan(desired: Desired, observed: &Observed, limits: &Limits) -> Plan {
     let mut plan = Plan {
-        left: desired.refused,
+        left: desired.refused.into_iter().map(refused).collect(),
         notes: desired.notes,
         ..Plan::default()
     };
@@ -98,6 +98,13 @@ pub fn plan(desired: Desired, observed: &Observed, limits: &Limits) -> Plan {
     rank::sort(&mut plan.operations);
     plan.left.sort_by(|a, b| a.key.cmp(&b.key));
     plan
+}
+
+fn refused(Refusal { key, why }: Refusal) -> Left {
+    Left {
+        key,
+        reason: Reason::Blocked { why },
+    }
 }
 
 fn add_object(

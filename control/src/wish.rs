@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::cluster::Cluster;
+use crate::etcd::EtcdClient;
 use crate::hosts::Hosts;
-use crate::observe::EtcdClient;
 use crate::plan::Limits;
 use crate::resources::Resources;
 use crate::store::Store;

@@ -5,11 +5,10 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::{Desired, Note, fighter};
+use super::{Desired, Note, Refusal, fighter};
 use crate::cluster::{Cluster, Upstreams};
 use crate::object::{Key, Object};
 use crate::observed::Observed;
-use crate::plan::{Left, Reason};
 
 mod corefile;
 mod nodedns;
@@ -36,9 +35,9 @@ pub(super) fn add(desired: &mut Desired, cluster: &Cluster, observed: &Observed)
     };
     match nodedns::render(cluster, cluster_dns, &upstreams) {
         Ok(text) => add_node_dns(desired, cluster, observed, text),
-        Err(why) => desired.refused.push(Left {
+        Err(why) => desired.refused.push(Refusal {
             key: node_dns(),
-            reason: Reason::Blocked { why },
+            why,
         }),
     }
 }

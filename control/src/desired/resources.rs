@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Desired;
+use super::{Desired, Refusal};
 use crate::object::Key;
-use crate::plan::{Left, Reason};
 use crate::resources::Resources;
 
 /// Adds them to what is wanted; `own` are the objects that control keeps.
@@ -17,9 +16,9 @@ pub(super) fn add(desired: &mut Desired, resources: &Resources, own: &[Key]) {
                 "control itself keeps it, from cluster.yml; remove it from {}",
                 resource.source
             );
-            desired.refused.push(Left {
+            desired.refused.push(Refusal {
                 key: key.clone(),
-                reason: Reason::Blocked { why },
+                why,
             });
         } else {
             registered.insert(key.clone());

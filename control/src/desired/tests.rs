@@ -286,14 +286,14 @@ fn what_control_keeps_itself_is_refused_among_the_operators_own() {
     let refused: Vec<_> = wanted
         .refused
         .iter()
-        .map(|left| format!("{} {}", left.key, left.reason))
+        .map(|refusal| format!("{} {}", refusal.key, refusal.why))
         .collect();
     assert_eq!(
         refused,
         [
-            "ConfigMap kube-system/node-dns blocked: control itself keeps it, from cluster.yml; \
+            "ConfigMap kube-system/node-dns control itself keeps it, from cluster.yml; \
              remove it from a.yml:1:1",
-            "Node a blocked: control itself keeps it, from cluster.yml; remove it from a.yml:3:1",
+            "Node a control itself keeps it, from cluster.yml; remove it from a.yml:3:1",
         ]
     );
 }
@@ -303,9 +303,9 @@ fn what_nodedns_would_refuse_in_this_cluster_is_blocked_and_named() {
     // Good in itself; but here CoreDNS has the address that the operator listens on.
     let cluster = cluster("options: {node-dns: {config: {listen: ['10.68.0.10:53']}}}\n");
     let desired = desired(&cluster, None, &with_cluster_dns());
-    let [Left { key, reason }] = &desired.refused[..] else {
+    let [Refusal { key, why }] = &desired.refused[..] else {
         panic!("{:?}", desired.refused)
     };
     assert_eq!(key.to_string(), "ConfigMap kube-system/node-dns");
-    assert!(reason.to_string().contains("is nodedns itself"), "{reason}");
+    assert!(why.contains("is nodedns itself"), "{why}");
 }

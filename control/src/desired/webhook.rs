@@ -9,14 +9,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Desired, Note};
+use super::{Desired, Note, Refusal};
 use crate::object::{Key, Object};
 use crate::observed::{Authority, Observed};
 use crate::pki::Trust;
 use crate::pki::certificate::Certificate;
 use crate::pki::inspect::{self, Defect, Pair};
 use crate::pki::rotation::Progress;
-use crate::plan::{Left, Reason};
 use crate::resources::Resources;
 
 /// A certificate that is to be issued into a Secret.
@@ -65,9 +64,9 @@ pub fn progress(resources: Option<&Resources>, observed: &Observed) -> Progress 
 pub(super) fn add(desired: &mut Desired, observed: &Observed) {
     let mut refused = Vec::new();
     let mut refuse = |key: &Key, why: String| {
-        refused.push(Left {
+        refused.push(Refusal {
             key: key.clone(),
-            reason: Reason::Blocked { why },
+            why,
         });
     };
     let mut certificates = Vec::new();

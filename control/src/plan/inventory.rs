@@ -1,31 +1,16 @@
-//! The inventory: which objects came from the directory of resources, so that one that
-//! left it is known, named, and deleted if the operator asks for that.
-//!
-//! It is an object of its own, ConfigMap `kube-system/cke-control-inventory`, a line an
-//! object. It is written last, so that what fails to be deleted stays in it.
+//! What left the directory of resources: named, and deleted if the operator asks for that. The
+//! [inventory](crate::inventory) is written last, so that what fails to be deleted stays in it.
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::owner::Owners;
 use super::{Action, Left, Limits, Operation, Plan, Reason, object};
 use crate::desired::Note;
-use crate::object::{Key, Object};
+use crate::inventory::{key, read, write};
+use crate::object::Key;
 use crate::observed::Observed;
-
-/// The inventory's own key.
-#[must_use]
-pub fn key() -> Key {
-    Key::core("ConfigMap", "kube-system", "cke-control-inventory")
-}
-
-/// What the inventory lists; lines that it does not understand are passed over.
-#[must_use]
-pub fn read(inventory: &Value) -> Vec<Key> {
-    let text = inventory["data"][OBJECTS].as_str().unwrap_or_default();
-    text.lines().filter_map(parse).collect()
-}
 
 /// Adds deletions, if asked for and within limits, and the inventory itself.
 pub(super) fn add(
@@ -118,27 +103,6 @@ fn deletion(
     }))
 }
 
-fn write(keys: &BTreeSet<Key>) -> Object {
-    let lines: Vec<_> = keys
-        .iter()
-        .map(|key| {
-            let namespace = key.namespace.as_deref().unwrap_or("-");
-            format!(
-                "{} {} {namespace} {}\n",
-                key.api_version, key.kind, key.name
-            )
-        })
-        .collect();
-    let own = key();
-    let content = json!({
-        "apiVersion": own.api_version,
-        "kind": own.kind,
-        "metadata": {"namespace": own.namespace, "name": own.name},
-        "data": {OBJECTS: lines.concat()},
-    });
-    Object { key: own, content }
-}
-
 /// Whether both name one object, in whatever version of its group.
 fn is_same(a: &Key, b: &Key) -> bool {
     let group = |key: &Key| {
@@ -148,16 +112,5 @@ fn is_same(a: &Key, b: &Key) -> bool {
     a.kind == b.kind && a.namespace == b.namespace && a.name == b.name && group(a) == group(b)
 }
 
-fn parse(line: &str) -> Option<Key> {
-    let mut words = line.split_whitespace().map(str::to_owned);
-    Some(Key {
-        api_version: words.next()?,
-        kind: words.next()?,
-        namespace: words.next().filter(|namespace| namespace != "-"),
-        name: words.next()?,
-    })
-}
-
-const OBJECTS: &str = "objects";
 /// Deleting these deletes what the operator may not have thought of.
 const TOO_MUCH: [&str; 2] = ["CustomResourceDefinition", "Namespace"];

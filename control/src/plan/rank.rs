@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Action, Operation, inventory};
+use super::{Action, Operation};
+use crate::inventory;
 use crate::object::Key;
 
 /// Sorts by kind as CKE does, then by key.

@@ -148,9 +148,8 @@ fn a_store_that_cannot_be_asked_blocks_only_what_needs_it() {
     let why = "sealed".to_owned();
     let unknown = Authority::Unknown { why: why.clone() };
     let desired = desired(&resources, &observed(unknown, []));
-    let blocked: Vec<_> = desired.refused.iter().map(|l| &l.reason).collect();
-    let reason = Reason::Blocked { why };
-    assert_eq!(blocked, [&reason, &reason]);
+    let blocked: Vec<_> = desired.refused.iter().map(|refusal| &refusal.why).collect();
+    assert_eq!(blocked, [&why, &why]);
     assert_eq!(desired.objects.len(), 1);
 }
 

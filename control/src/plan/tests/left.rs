@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::inventory;
 
 /// The plan's lines, in short.
 fn lines(plan: &Plan) -> Vec<String> {

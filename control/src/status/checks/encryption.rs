@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, Verdict};
-use crate::observe::EtcdClient;
+use crate::etcd::EtcdClient;
 use crate::store::Store;
 use crate::wish::Wish;
 
