@@ -158,6 +158,10 @@ async fn carry_out(
             encryption::deliver(wish, host).await?;
             Ok(if exists { End::Updated } else { End::Created })
         }
+        Action::Restart { host } => {
+            encryption::restart(server, wish, host).await?;
+            Ok(End::Updated)
+        }
         Action::RewriteSecrets => {
             encryption::rewrite(server, wish).await?;
             Ok(End::Updated)

@@ -12,6 +12,7 @@ use document::Document;
 
 pub use dns::{ServiceName, Upstreams};
 pub use document::ClusterError;
+pub use encryption::RestartCommand;
 pub use ignored::Ignored;
 pub(crate) use kube_proxy::{API_VERSION as PROXY_API_VERSION, KIND as PROXY_KIND};
 pub use kube_proxy::{KubeProxy, ProxyMode};
@@ -24,6 +25,7 @@ pub use subnet::Subnet;
 
 mod dns;
 mod document;
+mod encryption;
 mod file;
 mod ignored;
 mod image;

@@ -223,6 +223,9 @@ pub enum Host {
         /// What is to be done.
         why: String,
     },
+    /// It has the right one, its API server began before it was there, and an operator has said how
+    /// that is restarted.
+    Unrestarted,
     /// Its API server has loaded the right one.
     Loaded,
 }
@@ -271,6 +274,7 @@ impl Encryption {
                 Host::Loaded => return None,
                 Host::Silent { .. } if silent_is_fine => return None,
                 Host::Missing | Host::Stale => "its file is not delivered yet",
+                Host::Unrestarted => "its API server is not restarted yet",
                 Host::Refused { why } | Host::Silent { why } => why,
                 Host::Delivered { waits } => waits.as_deref().unwrap_or("nothing is waited for"),
             };

@@ -43,6 +43,8 @@ pub(crate) struct Found {
     pub(crate) text: Secret,
     /// Nobody but its owner can read it.
     pub(crate) is_private: bool,
+    /// When it was written, in seconds since 1970 by the host's clock.
+    pub(crate) modified: i64,
 }
 
 /// Why a file of a host could not be read or written.
@@ -62,6 +64,8 @@ pub(crate) enum HostError {
     Changed(PathBuf),
     #[error("{0} is no node of cluster.yml")]
     Unknown(IpAddr),
+    #[error("commands are run on hosts with `--hosts ssh` only")]
+    NoCommands,
 }
 
 impl Hosts {
@@ -93,9 +97,9 @@ impl Hosts {
             Self::Directory(directory) => directory.read(host, file),
             Self::Machines(machines) => {
                 let host = machines.connect(host).await?;
-                let said = host.run(&READ, &[file], &[]).await;
+                let found = read(&host, file).await;
                 host.close().await;
-                Ok(parse(&Secret::from(said?)))
+                Ok(found?)
             }
         }
     }
@@ -112,14 +116,35 @@ impl Hosts {
         match self {
             Self::Directory(directory) => directory.write(host, file, text, seen),
             Self::Machines(machines) => {
-                let seen = seen.map_or_else(|| NOTHING.to_owned(), |seen| sum(&seen.text));
                 let host = machines.connect(host).await?;
-                let arguments = [file, seen.as_str()];
-                let written = host.run(&WRITE, &arguments, text.expose().as_bytes()).await;
+                let written = write(&host, file, text, seen).await;
                 host.close().await;
-                Ok(written.map(drop)?)
+                Ok(written?)
             }
         }
+    }
+
+    /// Whether a command can be run there.
+    pub(crate) const fn can_run(&self) -> bool {
+        matches!(self, Self::Machines(_))
+    }
+
+    /// Has an operator's command restart who reads the host's file.
+    pub(crate) async fn restart(
+        &self,
+        host: IpAddr,
+        file: &str,
+        command: &[String],
+    ) -> Result<(), HostError> {
+        let Self::Machines(machines) = self else {
+            return Err(HostError::NoCommands);
+        };
+        let host = machines.connect(host).await?;
+        let command = command.iter().map(String::as_str);
+        let arguments: Vec<&str> = std::iter::once(file).chain(command).collect();
+        let ended = host.run(&RESTART, &arguments, &[]).await;
+        host.close().await;
+        Ok(ended.map(drop)?)
     }
 
     /// Whether there is a place for hosts at all.
@@ -144,13 +169,35 @@ impl Machines {
     }
 }
 
-/// What `read.sh` says: the mode in a line, then the file.
+/// A file of a host; None when there is none.
+pub(crate) async fn read(host: &Host, file: &str) -> Result<Option<Found>, SshError> {
+    let said = host.run(&READ, &[file], &[]).await?;
+    Ok(parse(&Secret::from(said)))
+}
+
+/// Writes a file of a host, for root alone, if it is still what was `seen`.
+pub(crate) async fn write(
+    host: &Host,
+    file: &str,
+    text: &Secret,
+    seen: Option<&Found>,
+) -> Result<(), SshError> {
+    let seen = seen.map_or_else(|| NOTHING.to_owned(), |seen| sum(&seen.text));
+    let arguments = [file, seen.as_str()];
+    let written = host.run(&WRITE, &arguments, text.expose().as_bytes());
+    written.await.map(drop)
+}
+
+/// What `read.sh` says: the mode and the time in a line, then the file.
 fn parse(said: &Secret) -> Option<Found> {
-    let (mode, text) = said.expose().split_once('\n')?;
+    let (facts, text) = said.expose().split_once('\n')?;
+    let (mode, modified) = facts.split_once(' ').unwrap_or((facts, ""));
     let mode = u32::from_str_radix(mode, 8).unwrap_or(u32::MAX);
     Some(Found {
         text: Secret::from(text.to_owned()),
         is_private: mode & 0o077 == 0,
+        // One that is never reached proves nothing.
+        modified: modified.parse().unwrap_or(i64::MAX),
     })
 }
 
@@ -171,20 +218,27 @@ const WRITE: Script = Script {
     within: Duration::from_secs(30),
 };
 
+const RESTART: Script = Script {
+    doing: "restart the API server by options.encryption.restart_command",
+    text: include_str!("../scripts/restart.sh"),
+    within: Duration::from_secs(180),
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_file_on_a_host_comes_with_its_mode() {
+    fn a_file_on_a_host_comes_with_its_mode_and_time() {
         let found = |said: &str| parse(&Secret::from(said.to_owned()));
         assert!(found("").is_none(), "there is no file");
-        let read = found("600\na: b\nc: d\n").unwrap();
+        let read = found("600 17\na: b\nc: d\n").unwrap();
         assert_eq!(
-            (read.text.expose(), read.is_private),
-            ("a: b\nc: d\n", true)
+            (read.text.expose(), read.is_private, read.modified),
+            ("a: b\nc: d\n", true, 17)
         );
-        for wide in ["644\n", "640\n", "what\n"] {
+        assert_eq!(found("600\n").unwrap().modified, i64::MAX);
+        for wide in ["644 1\n", "640 1\n", "what\n"] {
             assert!(!found(wide).unwrap().is_private, "{wide}");
         }
     }

@@ -331,5 +331,5 @@ async fn a_cke_that_still_writes_the_corefile_is_named() {
     );
 }
 
-const COREDNS: &str = "ghcr.io/cybozu-go/coredns:1.11.3.1";
-const UNBOUND: &str = "ghcr.io/cybozu-go/unbound:1.20.0.1";
+const COREDNS: &str = "ghcr.io/cybozu/coredns:1.14.2.1";
+const UNBOUND: &str = "ghcr.io/cybozu/unbound:1.24.2.4";

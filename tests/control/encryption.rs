@@ -1,7 +1,7 @@
 //! Encryption of Secrets at rest, on real API servers and etcd: what etcd holds, and that every
 //! Secret can be read at every moment of a rotation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tests::launch::Launch;
-use tests::machine::{Machines, USER};
+use tests::machine::{Machine, Machines, USER};
 use tests::peer::Peer;
 use tests::place::Place;
 use tests::vault::Vault;
-use tests::{binaries, etcd, program};
+use tests::{binaries, etcd, program, wait};
 
 use crate::scene::{Scene, json};
 
@@ -481,6 +481,143 @@ async fn an_operator_vouches_for_api_servers_that_do_not_say_what_they_have_load
     }
     let late = loaded().await;
     assert!(late.stderr.contains("no step waits"), "{late}");
+}
+
+/// Has the systemd of a machine run the scene's first API server, with more flags, instead of the test.
+async fn move_api_server(scene: &mut Scene, machine: &Machine, flags: &str) {
+    let peer = &mut scene.cluster.api_servers[0].peer;
+    let command = fs::read(format!("/proc/{}/cmdline", peer.pid().as_raw_nonzero())).unwrap();
+    peer.kill();
+    let command = String::from_utf8(command).unwrap();
+    let words: Vec<&str> = command.split_terminator('\0').collect();
+    // The machine has a /tmp of its own.
+    for word in &words {
+        let path = Path::new(word.split_once('=').map_or("", |(_, value)| value));
+        if path.is_file() {
+            machine.install(path, path.to_str().unwrap());
+        }
+    }
+    let start = format!("exec '{}' {flags}\n", words.join("' '"));
+    let unit = "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sh /etc/kubernetes/apiserver/start\n";
+    let script = scene.folder().join("script");
+    for (text, path) in [
+        (start.as_str(), "/etc/kubernetes/apiserver/start"),
+        (PLAIN, "/etc/kubernetes/apiserver/encryption.yml"),
+        (unit, "/etc/systemd/system/kube-apiserver.service"),
+    ] {
+        fs::write(&script, text).unwrap();
+        machine.install(&script, path);
+    }
+    let script = "chmod 600 /etc/kubernetes/apiserver/encryption.yml\n\
+                  systemctl daemon-reload && systemctl start kube-apiserver";
+    machine.run(scene.place(), script).await.success();
+    let client = scene.client();
+    wait::until(
+        "the API server there",
+        Duration::from_secs(120),
+        async || client.apiserver_version().await,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn api_servers_that_do_not_say_what_they_have_loaded_are_restarted_by_a_command() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let Some(mut scene) = Scene::start_in(place, 1, &[]).await else {
+        return;
+    };
+    let Some(machines) = Machines::here(scene.place()).await else {
+        return;
+    };
+    let machine = &machines.list[0];
+    // As one before 1.34: it has no such metric.
+    let flags = "--encryption-provider-config=/etc/kubernetes/apiserver/encryption.yml \
+                 --disabled-metrics=apiserver_encryption_config_controller_last_config_info";
+    move_api_server(&mut scene, machine, flags).await;
+    let secrets: Api<Secret> = Api::default_namespaced(scene.client());
+    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
+    secrets
+        .create(&PostParams::default(), &secret)
+        .await
+        .unwrap();
+    scene.ssh_key(&machines.key());
+
+    let known_hosts = machines.known_hosts();
+    let ssh = [
+        "--hosts",
+        "ssh",
+        "--known-hosts",
+        known_hosts.to_str().unwrap(),
+    ];
+    let write = |command: &str| {
+        let options = format!(
+            "dns_servers: [192.0.2.53]\noptions: {{encryption: {{restart_command: {command}}}}}\n"
+        );
+        scene.cluster_yml("", &options);
+        let file = scene.folder().join("cluster.yml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("user: u,", &format!("user: {USER},"))).unwrap();
+    };
+    let process = async || {
+        let said = machine.run(
+            scene.place(),
+            "systemctl show --property=MainPID kube-apiserver",
+        );
+        said.await.success()
+    };
+
+    // A command that does nothing is found out, and nothing goes on.
+    write("[sh, -c, 'echo \"no restart today\" >&2; exit 7']");
+    rotate(&scene, &[]).await;
+    scene.control(&["sync"]).args(ssh).run().await.success();
+    let before = process().await;
+    let failed = scene.control(&["sync"]).args(ssh).run().await;
+    assert_eq!(failed.code(), 1, "{failed}");
+    assert!(failed.stdout.contains("no restart today"), "{failed}");
+    assert_eq!(
+        (step(&scene).as_str(), process().await),
+        ("adding", before.clone())
+    );
+
+    write("[systemctl, restart, kube-apiserver]");
+    let plan = scene.control(&["plan"]).args(ssh).run().await;
+    assert!(
+        plan.stdout
+            .contains("restart EncryptionConfiguration 10.9.0.2"),
+        "{plan}"
+    );
+    let run = ["run", "--interval", "1s", "--metrics-addr", "10.9.0.1:9254"];
+    let run = scene.control(&run).args(ssh).start();
+    let mut seen = Vec::from([(step(&scene), before)]);
+    wait::until(
+        "the end of the rotation",
+        Duration::from_secs(300),
+        async || {
+            let now = (step(&scene), process().await);
+            if seen.last() != Some(&now) {
+                seen.push(now.clone());
+            }
+            if now.0 == "settled" {
+                Ok(())
+            } else {
+                Err(format!("{seen:?}\n{}", run.log()))
+            }
+        },
+    )
+    .await;
+    let processes: BTreeSet<&String> = seen.iter().map(|(_, process)| process).collect();
+    println!("{} processes of one API server: {seen:?}", processes.len());
+    // With no key before it, the file is the same in the steps after promoting.
+    assert_eq!(
+        processes.len(),
+        3,
+        "one restart each for adding and promoting: {seen:?}"
+    );
+    let name = keys(&scene).await[0].clone();
+    assert_all_begin(&scene, &format!("k8s:enc:aescbc:v1:{name}:")).await;
+    secrets.get("a").await.unwrap();
 }
 
 #[tokio::test]

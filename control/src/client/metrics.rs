@@ -11,19 +11,41 @@ use kube::client::Body;
 use super::objects::encode;
 use super::{RequestError, Server};
 
+/// What an API server has loaded, and when.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct LoadedEncryption {
+    /// The hash of the configuration; None when it does not say.
+    pub(crate) hash: Option<String>,
+    /// When the process began, in seconds since 1970 by its host's clock.
+    pub(crate) started: Option<f64>,
+}
+
+impl LoadedEncryption {
+    /// Whether the process began after a file had been written on its host. Both times are
+    /// exact to a second.
+    #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
+    pub(crate) fn began_after(&self, written: i64) -> bool {
+        self.started
+            .is_some_and(|started| started >= written as f64 + 2.0)
+    }
+}
+
 impl Server {
-    /// The hash of the EncryptionConfiguration that the API server at this address has loaded;
-    /// None when it does not say.
+    /// What the API server at this address says of its EncryptionConfiguration.
     pub(crate) async fn loaded_encryption(
         &self,
         address: IpAddr,
-    ) -> Result<Option<String>, RequestError> {
+    ) -> Result<LoadedEncryption, RequestError> {
         let doing = format!("read the metrics of the API server {address}");
         let Some(client) = self.direct.get(&address) else {
-            return Ok(None);
+            return Ok(LoadedEncryption::default());
         };
         let text = self.request(doing, metrics(client, "/metrics", MAX_METRICS));
-        Ok(loaded(&text.await?))
+        let text = text.await?;
+        Ok(LoadedEncryption {
+            hash: loaded(&text),
+            started: started(&text),
+        })
     }
 
     /// Where a Node's kubelet has sent most of its requests since it began, as in
@@ -76,6 +98,13 @@ fn busiest(metrics: &str) -> Option<String> {
     most.map(|(host, _)| (*host).to_owned())
 }
 
+fn started(metrics: &str) -> Option<f64> {
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("process_start_time_seconds "))?;
+    value.trim().parse().ok()
+}
+
 fn loaded(metrics: &str) -> Option<String> {
     let labels = metrics.lines().find_map(|line| line.strip_prefix(LOADED))?;
     // Another label is a hash too, that of the server's identity.
@@ -108,6 +137,19 @@ mod tests {
             None
         );
         assert_eq!(loaded(""), None);
+    }
+
+    #[test]
+    fn who_began_in_the_second_of_a_file_proves_nothing() {
+        let text = "process_start_time_seconds 1.79e+09\n";
+        let loaded = LoadedEncryption {
+            started: started(text),
+            hash: None,
+        };
+        assert!(loaded.began_after(1_789_999_998));
+        assert!(!loaded.began_after(1_789_999_999));
+        assert!(!loaded.began_after(i64::MAX));
+        assert!(!LoadedEncryption::default().began_after(0));
     }
 
     #[test]

@@ -97,6 +97,16 @@ pub(super) struct Options {
     pub(super) cluster_dns: ClusterDns,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) node_dns: NodeDns,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) encryption: Encryption,
+}
+
+/// `options.encryption`, which CKE does not have.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Encryption {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) restart_command: Vec<String>,
 }
 
 /// `options.rivers`; `config` is not CKE's.

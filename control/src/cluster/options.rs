@@ -1,6 +1,7 @@
 //! What `options` says that matters beyond CKE.
 
 use super::document::{ClusterError, Document};
+use super::encryption::RestartCommand;
 use super::file;
 use super::image::image;
 use super::kube_proxy::KubeProxy;
@@ -22,6 +23,8 @@ pub struct Options {
     pub rivers: NodeRivers,
     /// `options.kube-proxy`.
     pub kube_proxy: KubeProxy,
+    /// `options.encryption.restart_command`: restarts the API server of the host that it runs on.
+    pub restart_command: Option<RestartCommand>,
 }
 
 impl Options {
@@ -38,6 +41,7 @@ impl Options {
             node_dns: NodeDns::new(document, file.node_dns)?,
             rivers: NodeRivers::new(document, file.rivers, file.etcd_rivers)?,
             kube_proxy: KubeProxy::new(document, file.kube_proxy)?,
+            restart_command: RestartCommand::new(document, file.encryption)?,
         })
     }
 }

@@ -39,6 +39,7 @@ impl Directory {
             Ok(Found {
                 text: Secret::from(text),
                 is_private: metadata.mode() & 0o077 == 0,
+                modified: metadata.mtime(),
             })
         };
         match read() {

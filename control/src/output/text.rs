@@ -52,6 +52,7 @@ pub(crate) fn plan(plan: &Plan, verbose: bool) -> String {
             | Action::PatchNode(_)
             | Action::Issue { exists: true, .. }
             | Action::Deliver { exists: true, .. }
+            | Action::Restart { .. }
             | Action::RewriteSecrets => YELLOW,
             Action::RemoveNode { .. } | Action::Delete { .. } => RED,
         };
@@ -78,7 +79,7 @@ pub(crate) fn plan(plan: &Plan, verbose: bool) -> String {
         text,
         "{} to create, {} to update",
         count(&["create"]),
-        count(&["update", "rewrite"])
+        count(&["update", "restart", "rewrite"])
     );
     let deletes = count(&["delete", "remove"]);
     if deletes > 0 {

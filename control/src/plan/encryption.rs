@@ -20,6 +20,8 @@ pub(super) fn add(plan: &mut Plan, encryption: &Encryption) {
         }
         Encryption::Known { step, key, hosts } => (*step, key, hosts),
     };
+    // One after the other, and none after one that did not come back.
+    let mut restarted: Vec<Key> = Vec::new();
     for (&address, host) in hosts {
         let key = key(&address.to_string());
         match host {
@@ -37,6 +39,17 @@ pub(super) fn add(plan: &mut Plan, encryption: &Encryption) {
                     exists,
                 };
                 plan.operations.push(operation(key, action, reason));
+            }
+            Host::Unrestarted => {
+                let reason = Reason::Encryption {
+                    step: step.word(),
+                    key: name.clone(),
+                };
+                let action = Action::Restart { host: address };
+                let mut restart = operation(key.clone(), action, reason);
+                restart.depends_on.clone_from(&restarted);
+                plan.operations.push(restart);
+                restarted.push(key);
             }
             Host::Refused { why } => plan.left.push(Left {
                 key,
@@ -144,8 +157,25 @@ mod tests {
     }
 
     #[test]
+    fn api_servers_are_restarted_one_after_the_other() {
+        let plan = planned(
+            Step::Promoting,
+            &[Host::Unrestarted, Host::Loaded, Host::Unrestarted],
+        );
+        let restart = |address: &str| {
+            format!(
+                "restart EncryptionConfiguration {address}  encryption: API servers begin to write \
+                 with the new key (new)"
+            )
+        };
+        assert_eq!(lines(&plan), [restart("10.0.0.0"), restart("10.0.0.2")]);
+        assert_eq!(plan.operations[0].depends_on, []);
+        assert_eq!(plan.operations[1].depends_on, [key("10.0.0.0")]);
+    }
+
+    #[test]
     fn secrets_are_written_anew_only_once_every_api_server_writes_with_the_new_key() {
-        for unready in [Host::Missing, Host::Stale, waits()] {
+        for unready in [Host::Missing, Host::Stale, Host::Unrestarted, waits()] {
             let plan = planned(Step::Rewriting, &[Host::Loaded, unready]);
             assert!(lines(&plan).iter().all(|line| !line.contains("rewrite")));
         }

@@ -49,6 +49,11 @@ pub enum Action {
         /// Whether there is another one.
         exists: bool,
     },
+    /// An API server is restarted, so that it loads the configuration that was delivered.
+    Restart {
+        /// Its host.
+        host: IpAddr,
+    },
     /// All Secrets are written anew, as they are.
     RewriteSecrets,
     /// Patch of a Node, which kubelet owns.
@@ -79,6 +84,7 @@ impl Action {
             | Self::PatchNode(_)
             | Self::Issue { exists: true, .. }
             | Self::Deliver { exists: true, .. } => "update",
+            Self::Restart { .. } => "restart",
             Self::RewriteSecrets => "rewrite",
             Self::RemoveNode { .. } => "remove",
             Self::Delete { .. } => "delete",

@@ -16,9 +16,10 @@ pub(super) fn sort(operations: &mut [Operation]) {
                 }
                 wished(content).unwrap_or_else(|| rank(&operation.key))
             }
-            Action::PatchNode(_) | Action::Deliver { .. } | Action::RewriteSecrets => {
-                rank(&operation.key)
-            }
+            Action::PatchNode(_)
+            | Action::Deliver { .. }
+            | Action::Restart { .. }
+            | Action::RewriteSecrets => rank(&operation.key),
             Action::RemoveNode { .. } | Action::Delete { .. } => LAST - 1,
         };
         order(a).cmp(&order(b)).then_with(|| a.key.cmp(&b.key))

@@ -85,6 +85,7 @@ fn written(operation: &Operation) -> &Value {
         Action::RemoveNode { .. }
         | Action::Delete { .. }
         | Action::Deliver { .. }
+        | Action::Restart { .. }
         | Action::RewriteSecrets => panic!("no object is written"),
     }
 }
