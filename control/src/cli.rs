@@ -147,6 +147,8 @@ pub(crate) enum Command {
 
     /// Show who keeps the cluster, how it is, and what was done last
     ///
+    /// With `--hosts ssh` every node is looked at, too: its rivers, and whom its kubelet asks.
+    ///
     /// Exit codes: 0 as wanted, 1 not, 2 a flag or file is wrong, 3 failure.
     #[command(after_long_help = "Example:\n  control status --records 50")]
     Status(Status),
@@ -166,6 +168,10 @@ pub(crate) enum Command {
     /// Install, update and look at rivers on the nodes, over SSH
     #[command(subcommand)]
     Rivers(Rivers),
+
+    /// Bring kube-proxy's configuration to the nodes, or compare it, over SSH
+    #[command(subcommand)]
+    KubeProxy(KubeProxy),
 
     /// Write a commented cluster.yml to begin with
     #[command(after_long_help = "Example:\n  control init --cluster cluster.yml")]
@@ -298,8 +304,8 @@ pub(crate) enum EncryptionKey {
     /// API servers learn to read with the new key, then to write with it, all Secrets are written
     /// anew, and the old key goes last. What an API server has loaded is read from its metrics (1.34
     /// or later); start it with --encryption-provider-config=/etc/kubernetes/apiserver/encryption.yml
-    /// and --encryption-provider-config-automatic-reload, or restart it at each step. A backup of etcd
-    /// can be read only with the keys of its time: keep a copy of the store with it.
+    /// and --encryption-provider-config-automatic-reload, or restart it at each step; control does that
+    /// where cluster.yml says how (options.encryption.restart_command). A backup of etcd can be read only with the keys of its time: keep a copy of the store with it.
     #[command(after_long_help = "Example:\n  control encryption-key rotate --provider secretbox")]
     Rotate {
         /// Who encrypts with the new key
@@ -397,6 +403,29 @@ pub(crate) struct OnNodes {
 fn at_once(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=64).contains(number));
     number.ok_or_else(|| "must be from 1 to 64".to_owned())
+}
+
+/// What `kube-proxy` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KubeProxy {
+    /// Write /etc/kubernetes/proxy/config.yml on each node where it differs
+    ///
+    /// A node whose kernel cannot do what the mode needs (ip_vs; 5.13 for nftables) is left as it is.
+    /// kube-proxy reads the file when it starts: restart it, node by node.
+    #[command(after_long_help = "Example:\n  control kube-proxy deploy --node worker-1")]
+    Deploy {
+        /// Only this node; may be given more than once [default: all]
+        #[arg(long = "node", value_name = "NAME")]
+        nodes: Vec<String>,
+    },
+
+    /// Compare the file of each node; writes nothing
+    #[command(after_long_help = "Example:\n  control kube-proxy status -o json")]
+    Status {
+        /// Only this node; may be given more than once [default: all]
+        #[arg(long = "node", value_name = "NAME")]
+        nodes: Vec<String>,
+    },
 }
 
 /// Flags of `node-config`.

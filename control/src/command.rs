@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use daemon::exit::Failure;
 
 use crate::cli::{Cli, Command, Flags, Limits, OnHosts};
 use crate::client::Server;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Node};
 use crate::etcd::EtcdClient;
 use crate::hosts::Hosts;
 use crate::resources::Resources;
@@ -23,6 +23,7 @@ mod completions;
 mod demo;
 mod encryption_key;
 mod init;
+mod kube_proxy;
 mod node_config;
 mod plan;
 mod resource;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Resource(command) => resource::run(&flags, command),
         Command::Rivers(command) => rivers::run(&flags, &command),
         Command::Init => init::run(&flags),
+        Command::KubeProxy(command) => kube_proxy::run(&flags, &command),
         Command::NodeConfig(options) => node_config::run(&flags, &options),
         Command::Sync(limits) => sync::run(&flags, &limits),
         Command::Demo(args) => demo::run(&flags, &args),
@@ -55,6 +57,19 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 
 fn read_cluster(flags: &Flags) -> Result<Cluster, Failure> {
     Cluster::read(&flags.cluster).map_err(Failure::usage)
+}
+
+/// The nodes of these names, or all without one.
+fn named_nodes<'a>(cluster: &'a Cluster, names: &[String]) -> Result<Vec<&'a Node>, Failure> {
+    let named = |node: &&Node| names.is_empty() || names.contains(&node.name);
+    let nodes: Vec<&Node> = cluster.nodes.iter().filter(named).collect();
+    let is_unknown = |name: &&String| !nodes.iter().any(|node| node.name == **name);
+    match names.iter().find(is_unknown) {
+        None => Ok(nodes),
+        Some(unknown) => Err(Failure::usage(anyhow!(
+            "cluster.yml has no node of the name `{unknown}`"
+        ))),
+    }
 }
 
 fn read_resources(flags: &Flags) -> Result<Option<Resources>, Failure> {

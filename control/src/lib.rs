@@ -19,7 +19,8 @@
 //! Secrets come from the `store`; how certificates and keys are replaced while all goes on,
 //! [`pki`] and [`encryption`] decide, pure too.
 //!
-//! `deploy` brings rivers to the nodes, over `ssh`: `rollout` says who is next.
+//! `deploy` brings rivers to the nodes, over `ssh`: `rollout` says who is next; `proxy` brings
+//! kube-proxy's file.
 //!
 //! `control plan` is the same line and ends after the third step. `control demo` is
 //! a line of its own, in `demo`.
@@ -58,6 +59,7 @@ mod lease;
 mod metrics;
 mod observe;
 mod output;
+mod proxy;
 mod record;
 mod rollout;
 mod ssh;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 pub(crate) mod authority;
 pub(crate) mod encryption;
 pub(crate) mod json;
+pub(crate) mod kube_proxy;
 pub(crate) mod rivers;
 pub(crate) mod text;
 

@@ -354,7 +354,7 @@ mod tests {
     fn two_batches_of_one_process_are_told_apart() {
         let mut records = Records::default();
         let first = records.begin(&[operation("x")], "me", &[], "t1");
-        let active = [first.clone()];
+        let active = [first];
         let second = records.begin(&[operation("x"), operation("y")], "me", &active, "t2");
         records.end(&second, &[outcome("x", End::Updated)], "me", "t3");
         assert_eq!(

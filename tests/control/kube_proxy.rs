@@ -6,8 +6,11 @@ use std::fs;
 use serde_json::{Value, json};
 use tests::binaries;
 use tests::launch::{Launch, Output};
+use tests::machine::{Machine, Machines, USER};
 use tests::place::Place;
 use tests::program;
+
+use crate::scene::store_ssh_key;
 
 const CLUSTER: &str = "\
 name: test
@@ -117,4 +120,90 @@ async fn the_whole_names_kubelets_dns_and_an_unknown_node_is_refused() {
             .contains("no node has the hostname or address `nobody`"),
         "{unknown}"
     );
+}
+
+#[tokio::test]
+async fn the_file_is_brought_to_nodes_over_ssh() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let Some(mut machines) = Machines::start(&place, 3).await else {
+        return;
+    };
+    store_ssh_key(place.folder(), &machines.key());
+    let addresses: Vec<_> = machines.list.iter().map(Machine::address).collect();
+    let write = |mode: &str| {
+        let nodes: String = (1..)
+            .zip(&addresses)
+            .map(|(number, address)| {
+                format!("- {{address: {address}, hostname: node-{number}, user: {USER}, control_plane: true}}\n")
+            })
+            .collect();
+        let text = format!(
+            "name: a\nservice_subnet: 10.96.0.0/16\nnodes:\n{nodes}\
+             options: {{kube-proxy: {{config: {{mode: {mode}}}}}}}\n"
+        );
+        fs::write(place.folder().join("cluster.yml"), text).unwrap();
+    };
+    write("nftables");
+    let known_hosts = machines.known_hosts();
+    let kube_proxy = async |command: &str| {
+        let output = program::control(&place)
+            .args(["kube-proxy", command, "--known-hosts"])
+            .arg(&known_hosts)
+            .run()
+            .await;
+        (output.code(), output.stdout)
+    };
+    machines.list[2].peer.kill();
+    let (code, said) = kube_proxy("status").await;
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.starts_with("node-1: wrong\nnode-2: wrong\nnode-3: not reached: SSH to 10.9.1.3"),
+        "{said}"
+    );
+    let (code, said) = kube_proxy("deploy").await;
+    assert_eq!(code, 1, "one is away: {said}");
+    assert!(
+        said.starts_with("node-1: delivered\nnode-2: delivered\nnode-3: not reached"),
+        "{said}"
+    );
+    let (_, said) = kube_proxy("deploy").await;
+    assert!(
+        said.starts_with("node-1: right\nnode-2: right\nnode-3: not reached"),
+        "{said}"
+    );
+
+    let machine = &machines.list[1];
+    let show =
+        "stat -c '%U %a' /etc/kubernetes/proxy/config.yml; cat /etc/kubernetes/proxy/config.yml";
+    let shown = machine.run(&place, show).await.success();
+    let file = shown.strip_prefix("root 600\n").expect(&shown);
+    let Some(understood) = understood(&place, file).await else {
+        return;
+    };
+    let config = understood.unwrap();
+    assert_eq!(
+        (&config["mode"], &config["hostnameOverride"]),
+        (&json!("nftables"), &json!("node-2"))
+    );
+    machine
+        .run(&place, "echo >>/etc/kubernetes/proxy/config.yml")
+        .await
+        .success();
+    let (_, said) = kube_proxy("status").await;
+    assert!(said.starts_with("node-1: right\nnode-2: wrong\n"), "{said}");
+
+    // As the machine's kernel has it, whose file stays where it has not.
+    write("ipvs");
+    let module = machine
+        .run(&place, "[ -d /sys/module/ip_vs ] || modprobe -n -q ip_vs")
+        .await;
+    let (_, said) = kube_proxy("deploy").await;
+    let expected = if module.code() == 0 {
+        "node-2: delivered\n"
+    } else {
+        "node-2: refused: its kernel has no module ip_vs"
+    };
+    assert!(said.contains(expected), "{said}");
 }

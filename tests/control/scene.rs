@@ -139,17 +139,7 @@ impl Scene {
 
     /// Puts a private key for all hosts into the store.
     pub(crate) fn ssh_key(&self, key: &str) {
-        let store = self.folder().join("control-store");
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&store)
-            .unwrap();
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(store.join("ssh.json")).unwrap();
-        let keys = serde_json::json!({"": key}).to_string();
-        file.write_all(keys.as_bytes()).unwrap();
+        store_ssh_key(self.folder(), key);
     }
 
     /// Runs `control sync`, which must succeed.
@@ -217,6 +207,21 @@ impl Scene {
         add::<Node>(&mut versions, Api::all(client())).await;
         versions
     }
+}
+
+/// Puts a private key for all hosts into the store of a folder.
+pub(crate) fn store_ssh_key(folder: &Path, key: &str) {
+    let store = folder.join("control-store");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&store)
+        .unwrap();
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(store.join("ssh.json")).unwrap();
+    let keys = serde_json::json!({"": key}).to_string();
+    file.write_all(keys.as_bytes()).unwrap();
 }
 
 async fn add<K>(versions: &mut BTreeMap<String, String>, api: Api<K>)

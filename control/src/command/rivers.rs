@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use daemon::exit::Failure;
 
-use super::{block_on, open_ssh, open_store, read_cluster};
+use super::{block_on, named_nodes, open_ssh, open_store, read_cluster};
 use crate::cli::{self, Flags, Format, OnNodes};
 use crate::client::through::Through;
-use crate::cluster::{Cluster, Node};
+use crate::cluster::Cluster;
 use crate::deploy::{self, Deployment, Target};
 use crate::output::{self, rivers};
 
@@ -86,14 +86,7 @@ fn targets<'a>(on: &OnNodes, cluster: &'a Cluster) -> Result<Vec<Target<'a>>, Fa
         Some(binary) => binary.clone(),
         None => beside_this_program().map_err(Failure::failed)?,
     };
-    let named = |node: &&Node| on.nodes.is_empty() || on.nodes.contains(&node.name);
-    let nodes: Vec<&Node> = cluster.nodes.iter().filter(named).collect();
-    let is_known = |name: &&String| !nodes.iter().any(|node| node.name == **name);
-    if let Some(unknown) = on.nodes.iter().find(is_known) {
-        return Err(Failure::usage(anyhow!(
-            "cluster.yml has no node of the name `{unknown}`"
-        )));
-    }
+    let nodes = named_nodes(cluster, &on.nodes)?;
     deploy::targets(cluster, &nodes, &binary).map_err(Failure::usage)
 }
 

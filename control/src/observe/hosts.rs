@@ -18,12 +18,12 @@ pub(crate) struct Seen {
 
 /// What each node has of rivers, in their order.
 pub(crate) async fn rivers(ssh: &Ssh, nodes: &[&Node]) -> Vec<Result<Found, SshError>> {
-    each(ssh, nodes, async |host| look(host).await).await
+    each(ssh, nodes, async |_: &Node, host: &Host| look(host).await).await
 }
 
 /// The same, and whom each node's kubelet asks.
 pub(crate) async fn seen(ssh: &Ssh, nodes: &[&Node]) -> Vec<Result<Seen, SshError>> {
-    let both = async |host: &Host| {
+    let both = async |_: &Node, host: &Host| {
         let rivers = look(host).await?;
         let kubelet = host.run(&KUBELET, &[], &[]).await?;
         let kubelet = kubelet.lines().map(str::to_owned).collect();
@@ -38,15 +38,16 @@ pub(crate) async fn look(host: &Host) -> Result<Found, SshError> {
     Ok(Found::parse(&said))
 }
 
-async fn each<T>(
+/// Logs in to each node and asks, many at a time; gives the answers in their order.
+pub(crate) async fn each<T>(
     ssh: &Ssh,
     nodes: &[&Node],
-    ask: impl AsyncFn(&Host) -> Result<T, SshError>,
+    ask: impl AsyncFn(&Node, &Host) -> Result<T, SshError>,
 ) -> Vec<Result<T, SshError>> {
     let ask = &ask;
     let looks = nodes.iter().map(|node| async move {
         let host = ssh.connect(node.address, &node.user).await?;
-        let said = ask(&host).await;
+        let said = ask(node, &host).await;
         host.close().await;
         said
     });
