@@ -11,7 +11,10 @@ version() { sed -n '/^\[workspace.package\]/,/^\[/ s/^version = "\(.*\)"$/\1/p' 
 description_of() { sed -n 's/^description = "\(.*\)"$/\1/p' "$1/Cargo.toml"; }
 
 # What Rust calls this machine.
-host() { rustc -vV | sed -n 's/^host: //p'; }
+host() {
+  command -v rustc >/dev/null || die "rustc is not on PATH: install Rust, or name it in PATH"
+  rustc -vV | sed -n 's/^host: //p'
+}
 
 # What Debian and images call the processor of a target.
 architecture_of() {

@@ -291,7 +291,7 @@ impl<'de> Visitor<'de> for Locate<'_> {
 
 fn unreadable(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file".to_owned(),
+        std::io::ErrorKind::NotFound => "no such file; --config names the one to read".to_owned(),
         std::io::ErrorKind::InvalidData => "is not UTF-8 text".to_owned(),
         _ => format!("cannot be read: {error}"),
     }
@@ -385,7 +385,10 @@ mod tests {
     #[test]
     fn missing_file_is_one_sentence() {
         let error = Document::read(Path::new("/nonexistent/rivers.yml")).unwrap_err();
-        assert_eq!(error.to_string(), "/nonexistent/rivers.yml: no such file");
+        assert_eq!(
+            error.to_string(),
+            "/nonexistent/rivers.yml: no such file; --config names the one to read"
+        );
     }
 
     #[test]

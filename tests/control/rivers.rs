@@ -67,7 +67,7 @@ impl Fleet {
     async fn deploy(&self, binary: &Path, code: i32) -> Vec<String> {
         let output = self
             .rivers(&["deploy", "-o", "json", "--at-once", "8"], binary)
-            .run()
+            .run_within(DEPLOY_DEADLINE)
             .await;
         assert_eq!(output.code(), code, "{output}");
         let nodes = json(&output)["nodes"].as_array().unwrap().clone();
@@ -423,4 +423,6 @@ async fn nodes_whose_api_servers_have_all_moved_are_told_where_they_are() {
 
 /// As many as a computer of two cores has room for.
 const NODES: u8 = 20;
+/// To all of them, on a computer that has other work too.
+const DEPLOY_DEADLINE: Duration = Duration::from_secs(300);
 const ECHO: u16 = 7007;

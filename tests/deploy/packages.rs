@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tests::launch::{Launch, Output};
 use tests::node::images::root;
@@ -127,7 +128,7 @@ async fn make_release(place: &Place, folder: &str) -> Output {
     deploy(place, "release")
         .arg("--output")
         .arg(place.folder().join(folder))
-        .run()
+        .run_within(RELEASE_DEADLINE)
         .await
 }
 
@@ -143,3 +144,6 @@ fn deploy(place: &Place, script: &str) -> Launch {
         .env("DPKG_DEB_COMPRESSOR_TYPE", "gzip")
         .env("DPKG_DEB_COMPRESSOR_LEVEL", "1")
 }
+
+/// Three images, three packages and three archives are packed.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(300);

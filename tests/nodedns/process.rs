@@ -49,7 +49,10 @@ async fn a_missing_file_and_a_wrong_flag_are_usage() {
         .run()
         .await;
     assert_eq!(missing.code(), 2, "{missing}");
-    assert_eq!(missing.stderr, "nodedns: none.yml: no such file\n");
+    assert_eq!(
+        missing.stderr,
+        "nodedns: none.yml: no such file; --config names the one to read\n"
+    );
     let wrong = program::nodedns(&place).arg("--confg=none.yml").run().await;
     assert_eq!(wrong.code(), 2, "{wrong}");
     assert!(wrong.stderr.contains("--config"), "{wrong}");

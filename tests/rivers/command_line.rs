@@ -92,7 +92,7 @@ async fn a_mistake_in_a_file_is_usage_and_has_its_line() {
         &place,
         &["--config", "none.yml"],
         2,
-        "rivers: none.yml: no such file",
+        "rivers: none.yml: no such file; --config names the one to read",
     )
     .await;
 }

@@ -104,10 +104,19 @@ impl Launch {
     ///
     /// When it cannot be started, or has not ended [`RUN_DEADLINE`] later.
     pub async fn run(self) -> Output {
+        self.run_within(RUN_DEADLINE).await
+    }
+
+    /// [`Self::run`] of what takes longer than most.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started, or has not ended `deadline` later.
+    pub async fn run_within(self, deadline: Duration) -> Output {
         let command = self.to_string();
         let [stdout, stderr] = ["stdout", "stderr"].map(|kind| self.file(kind));
         let mut peer = Peer::start(self, stdout.clone(), stderr.clone());
-        let in_time = peer.exited(RUN_DEADLINE).await.is_some();
+        let in_time = peer.exited(deadline).await.is_some();
         let [stdout, stderr] = [stdout, stderr].map(|file| read(&file));
         let output = Output {
             command,
@@ -115,7 +124,7 @@ impl Launch {
             stdout,
             stderr,
         };
-        assert!(in_time, "no end within {RUN_DEADLINE:?}: {output}");
+        assert!(in_time, "no end within {deadline:?}: {output}");
         output
     }
 

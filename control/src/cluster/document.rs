@@ -68,7 +68,10 @@ impl Document {
     pub(super) fn read(path: &Path) -> Result<Self, ClusterError> {
         let unreadable = |error: io::Error| {
             let message = match error.kind() {
-                io::ErrorKind::NotFound => "no such file".to_owned(),
+                io::ErrorKind::NotFound => {
+                    "no such file; --cluster names the one to read, and `control init` writes one"
+                        .to_owned()
+                }
                 io::ErrorKind::IsADirectory => "is a directory".to_owned(),
                 _ => format!("cannot be read: {error}"),
             };
