@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The subjects, each a file `NAME.rs` and a folder `NAME` beside it.
-const SUBJECTS: [&str; 19] = [
+const SUBJECTS: [&str; 20] = [
     "control/src/desired",
     "control/src/encryption",
     "control/src/installed",
+    "control/src/inventory",
     "control/src/kind",
     "control/src/lease",
     "control/src/observed",
