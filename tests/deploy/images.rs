@@ -11,6 +11,8 @@ use tests::node::images::root;
 use tests::place::Place;
 use tests::{binaries, program};
 
+use crate::scene::PACKING_DEADLINE;
+
 #[tokio::test]
 async fn the_same_programs_give_the_same_bytes() {
     let place = Place::loopback();
@@ -151,7 +153,7 @@ async fn images(place: &Place, programs: &Path, output: &str) -> Output {
         .arg(place.folder().join(output))
         // cargo and rustc are the user's.
         .env("HOME", std::env::var_os("HOME").unwrap())
-        .run()
+        .run_within(PACKING_DEADLINE)
         .await
 }
 

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tests::launch::{Launch, Output};
 use tests::node::images::root;
 use tests::place::Place;
 use tests::{binaries, program};
+
+use crate::scene::PACKING_DEADLINE;
 
 #[tokio::test]
 async fn dpkg_installs_them_keeps_what_a_person_has_changed_and_takes_them_away() {
@@ -21,7 +22,7 @@ async fn dpkg_installs_them_keeps_what_a_person_has_changed_and_takes_them_away(
     deploy(&place, "packages")
         .arg("--output")
         .arg(&packages)
-        .run()
+        .run_within(PACKING_DEADLINE)
         .await
         .success();
     let machine = place.folder().join("machine");
@@ -128,7 +129,7 @@ async fn make_release(place: &Place, folder: &str) -> Output {
     deploy(place, "release")
         .arg("--output")
         .arg(place.folder().join(folder))
-        .run_within(RELEASE_DEADLINE)
+        .run_within(PACKING_DEADLINE)
         .await
 }
 
@@ -144,6 +145,3 @@ fn deploy(place: &Place, script: &str) -> Launch {
         .env("DPKG_DEB_COMPRESSOR_TYPE", "gzip")
         .env("DPKG_DEB_COMPRESSOR_LEVEL", "1")
 }
-
-/// Three images, three packages and three archives are packed.
-const RELEASE_DEADLINE: Duration = Duration::from_secs(300);

@@ -124,3 +124,5 @@ pub(crate) fn parse(text: &str) -> Vec<Value> {
 }
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// Programs of a debug build are large, and other builds may hold cargo's lock.
+pub(crate) const PACKING_DEADLINE: Duration = Duration::from_secs(300);

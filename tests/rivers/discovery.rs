@@ -276,7 +276,8 @@ async fn what_was_discovered_carries_a_cold_start_and_a_damaged_cache_is_ignored
         assert_eq!(rivers.times(damaged), 1, "{}", rivers.peer.log());
         assert!(rivers.knows(servers[0]).await);
         wait::until("a sound cache again", PATIENCE, async || {
-            let kept = fs::read_to_string(&file).unwrap();
+            // Until it is written anew, it is no text.
+            let kept = fs::read_to_string(&file).map_err(|error| error.to_string())?;
             if kept.contains("10.9.0.3:6443") {
                 Ok(())
             } else {
