@@ -1,6 +1,7 @@
 //! unbound.conf, as CKE writes it for its node DNS, as a `nodedns.yml`, with a word about each
 //! line that has no counterpart. Pure: no file that it names is looked at.
 
+mod kept;
 mod lines;
 mod words;
 mod zones;
@@ -8,9 +9,10 @@ mod zones;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::config::file::{File, Networks, Size};
+use crate::config::file::{File, Networks};
 use crate::config::{Mode, Name};
 
+use self::kept::Kept;
 use self::lines::{Clause, Line};
 use self::zones::Zones;
 
@@ -61,9 +63,7 @@ struct Import {
     port: Option<u16>,
     access: Vec<Networks>,
     workers: Option<usize>,
-    cache_bytes: usize,
-    max_ttl: Option<u64>,
-    max_negative_ttl: Option<u64>,
+    kept: Kept,
     rotates: bool,
     is_permissive: bool,
     ca_file: Option<PathBuf>,
@@ -116,11 +116,6 @@ impl Import {
                     return Err(words::THREADS.to_owned());
                 }
             }
-            "msg-cache-size" | "rrset-cache-size" => {
-                self.cache_bytes = self.cache_bytes.saturating_add(bytes(value)?);
-            }
-            "cache-max-ttl" => self.max_ttl = Some(number(value)?),
-            "cache-max-negative-ttl" => self.max_negative_ttl = Some(number(value)?),
             "rrset-roundrobin" => self.rotates = is_yes,
             "val-permissive-mode" => self.is_permissive = is_yes,
             "tls-cert-bundle" | "ssl-cert-bundle" => self.ca_file = Some(value.into()),
@@ -145,7 +140,10 @@ impl Import {
             "log-servfail" => self.logs_failures = is_yes,
             "local-zone" => return self.local_zone(line),
             "local-data" => return self.local_data(value),
-            key => return words::of_server(key, value),
+            key => {
+                let taken = self.kept.option(key, value);
+                return taken.unwrap_or_else(|| words::of_server(key, value));
+            }
         }
         Ok(())
     }
@@ -211,16 +209,7 @@ impl Import {
         if let Some(workers) = self.workers {
             file.workers = workers;
         }
-        if self.cache_bytes > 0 {
-            file.cache.size = Size(self.cache_bytes.clamp(1 << 20, 64 << 30));
-        }
-        let seconds = |seconds: u64, most| std::time::Duration::from_secs(seconds.clamp(1, most));
-        if let Some(ttl) = self.max_ttl {
-            file.cache.max_ttl = seconds(ttl, 7 * 24 * 3_600);
-        }
-        if let Some(ttl) = self.max_negative_ttl {
-            file.cache.max_negative_ttl = seconds(ttl, 24 * 3_600);
-        }
+        self.kept.end(&mut file.cache);
         file.rotate_addresses = self.rotates;
         file.rebinding.deny = self.denied;
         file.rebinding.exempt = self.exempt;

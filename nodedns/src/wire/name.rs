@@ -26,10 +26,12 @@ impl Name {
     }
 
     /// Reads a name as people write it, with or without the final dot; escapes
-    /// and international names are understood.
+    /// (`\.`, `\032`: RFC 1035 §5.1) and international names are understood, not both
+    /// in one.
     ///
     /// # Errors
-    /// A label that is empty or longer than 63 bytes, or a name longer than 255.
+    /// A label that is empty or longer than 63 bytes, or a name longer than 255; a space or
+    /// a quote that is not escaped.
     pub fn from_text(text: &str) -> Result<Self, NameError> {
         let malformed = || NameError(text.to_owned());
         if text == "." {
@@ -37,6 +39,10 @@ impl Name {
         }
         if text.is_empty() {
             return Err(malformed());
+        }
+        if text.is_ascii() {
+            let wire = from_ascii(text.as_bytes()).ok_or_else(malformed)?;
+            return Self::from_wire(&wire).ok_or_else(malformed);
         }
         let name = hickory_proto::rr::Name::from_utf8(text).map_err(|_| malformed())?;
         let mut wire = Vec::with_capacity(MAX_LEN);
@@ -77,6 +83,44 @@ impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
+}
+
+/// The wire form of a name other than the root's, if each of its labels has a length.
+fn from_ascii(text: &[u8]) -> Option<Vec<u8>> {
+    let mut wire = Vec::with_capacity(MAX_LEN);
+    let mut label = Vec::new();
+    let mut rest = text;
+    let mut end = |label: &mut Vec<u8>| {
+        let length = u8::try_from(label.len())
+            .ok()
+            .filter(|length| *length > 0)?;
+        wire.push(length);
+        wire.append(label);
+        (wire.len() < MAX_LEN).then_some(())
+    };
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'.' => end(&mut label)?,
+            b'\\' if after.first()?.is_ascii_digit() => {
+                let (digits, after) = after.split_first_chunk::<3>()?;
+                label.push(std::str::from_utf8(digits).ok()?.parse().ok()?);
+                rest = after;
+            }
+            b'\\' => {
+                label.push(after[0]);
+                rest = &after[1..];
+            }
+            b'"' => return None,
+            0x21..=0x7e => label.push(*byte),
+            _ => return None,
+        }
+    }
+    if !label.is_empty() {
+        end(&mut label)?;
+    }
+    wire.push(0);
+    Some(wire)
 }
 
 /// A text that is not a domain name.
@@ -244,9 +288,21 @@ mod tests {
 
     #[test]
     fn text_that_is_no_name_is_refused() {
-        for text in ["", "a..b", &"x".repeat(64), &"a.".repeat(130)] {
+        let others = [
+            "a b", "a\"b", "a\\", "a\\25", "a\\256", "a\\2x5", ".a", "a\nb",
+        ];
+        let lengths = ["", "a..b", &"x".repeat(64), &"a.".repeat(130)];
+        for text in [&others[..], &lengths].concat() {
             assert!(Name::from_text(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn escapes_are_read() {
+        let read = |text| Name::from_text(text).unwrap().as_wire().to_vec();
+        assert_eq!(read("a\\032b"), b"\x03a b\0");
+        assert_eq!(read("a\\.b.C\\\\"), b"\x03a.b\x02c\\\0");
+        assert_eq!(read("bücher.example"), b"\x0dxn--bcher-kva\x07example\0");
     }
 
     #[test]
@@ -271,6 +327,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_shown_is_read_back(labels in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..64), 0..4)) {
+            let mut wire: Vec<u8> = labels.iter().flat_map(|label| [&[label.len() as u8][..], label].concat()).collect();
+            wire.push(0);
+            let name = Name::from_wire(&wire);
+            prop_assume!(name.is_some());
+            prop_assert_eq!(Name::from_text(&Text(&wire).to_string()).ok(), name);
+        }
+
+        #[test]
+        fn any_text_is_survived(text: String) {
+            let _ = Name::from_text(&text);
+        }
+
         #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..600), at in 0_usize..700) {
             let mut name = Expanded::new();

@@ -1,11 +1,12 @@
 //! What becomes of an unbound.conf.
 
 use super::*;
-use crate::config::file::Zone;
+use crate::config::file::{Cache, Size, Zone};
 use daemon::config_file::Document;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 /// What CKE's node DNS runs with, in short.
 const NODE_DNS: &str = r#"
@@ -51,6 +52,44 @@ fn word_of(imported: &Imported, option: &str) -> String {
 
 fn yaml(imported: &Imported) -> String {
     daemon::config_file::to_yaml(&imported.file).unwrap()
+}
+
+#[test]
+fn what_becomes_of_kept_answers_is_translated() {
+    let cache = |lines: &str| {
+        let imported = import(&format!("server:\n{lines}")).unwrap();
+        assert_eq!(imported.remarks, [], "{lines}");
+        imported.file.cache
+    };
+    let seconds = Duration::from_secs;
+    let own = Cache::default();
+    assert_eq!(cache("prefetch: yes\nserve-expired: yes"), own);
+    let without = cache("prefetch: no\nserve-expired: no\nserve-expired-ttl: 5");
+    assert!(!without.prefetch);
+    assert_eq!(
+        (without.stale.max, without.stale.inner_max),
+        (seconds(0), seconds(0))
+    );
+    let lines = "serve-expired: yes\nserve-expired-ttl: 3600\nserve-expired-reply-ttl: 10\n\
+        serve-expired-client-timeout: 0\ncache-min-ttl: 60\ncache-max-ttl: 600";
+    let all = cache(lines);
+    assert_eq!(
+        (all.stale.max, all.stale.ttl),
+        (seconds(3_600), seconds(10))
+    );
+    assert_eq!(
+        (all.stale.client_response, all.stale.inner_max),
+        (seconds(0), own.stale.inner_max)
+    );
+    assert_eq!((all.min_ttl, all.max_ttl), (seconds(60), seconds(600)));
+    let endless = cache("serve-expired: yes\nserve-expired-ttl: 0");
+    assert_eq!(endless.stale.max, seconds(7 * 24 * 3_600));
+    let long = import("server:\ncache-min-ttl: 900").unwrap();
+    assert_eq!(long.file.cache.min_ttl, seconds(300));
+    assert_eq!(
+        word_of(&long, "cache-min-ttl"),
+        "is 5m at most in `cache.min_ttl`"
+    );
 }
 
 #[test]

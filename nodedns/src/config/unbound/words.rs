@@ -30,13 +30,9 @@ pub(super) fn of_server(key: &str, value: &str) -> Result<(), String> {
         "infra-host-ttl" | "infra-lame-ttl" | "infra-cache-min-rtt" => {
             "has no counterpart: a dead server is asked once a second until it answers"
         }
-        "cache-min-ttl" => "has no counterpart: owners' TTLs are kept",
-        "prefetch"
-        | "prefetch-key"
-        | "serve-expired"
-        | "serve-expired-ttl"
-        | "serve-expired-client-timeout" => {
-            "is not translated: the reference of `cache` says what there is"
+        "prefetch-key" => "has no counterpart: keys are asked for when an answer needs them",
+        "serve-expired-ttl-reset" => {
+            "has no counterpart: after `cache.stale.max` an answer is gone, however often it is asked for"
         }
         "trust-anchor" | "trusted-keys-file" => {
             "is not translated: put the record into a file and name it in `trust_anchors.files`"
@@ -81,6 +77,7 @@ pub(super) const INTERFACE: &str =
     "is no address: left out; name the addresses of that interface in `listen`";
 pub(super) const THREADS: &str =
     "kept, but one worker answers more than a node's pods ask: `workers: 1` saves memory";
+pub(super) const MIN_TTL: &str = "is 5m at most in `cache.min_ttl`";
 pub(super) const ROOT_KEY: &str = "left out: the root's keys are built in, and their rollovers are followed; if the file has others, name it in `trust_anchors.files`";
 pub(super) const NOT_ALLOWED: &str = "left out: who is not in `access.allow` is refused; a subnet within one that is allowed cannot be taken out";
 pub(super) const LOCAL_ZONE: &str = "has no counterpart: there are addresses in `hosts`, and the special names of RFC 6761 and 6303 are answered here";
