@@ -1,10 +1,11 @@
 //! All servers of a zone are gone: what was known is answered for a while (RFC 8767), nobody waits for more
 //! than the first, and once they are back so are their answers.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
-use tests::authoritative::{Authoritative, Zone};
+use tests::authoritative::{Authoritative, Denial, Zone};
 use tests::coredns::CoreDns;
 use tests::dns::{Question, RecordType, Reply};
 use tests::place::Place;
@@ -318,6 +319,52 @@ async fn an_authority_that_is_restarted_is_believed_again_at_once() {
     until(true).await;
     server.peer.restart();
     until(false).await;
+}
+
+/// One of two servers has the zone signed by a key that nobody trusts, and then is the only one: what was known
+/// before must not hide that.
+#[tokio::test]
+async fn what_cannot_be_believed_is_not_hidden_by_what_was_known_before() {
+    let place = Place::loopback();
+    let text = "@ 1 SOA ns host 1 3600 600 86400 1\n@ NS ns\nns A 192.0.2.1\nwww 1 A 192.0.2.7\n";
+    let signed = || Zone::signed(&place, "example.", text, Denial::Nsec);
+    let (Some(good), Some(bad)) = (signed(), signed()) else {
+        return;
+    };
+    let anchor = place.folder().join("example.ds");
+    fs::write(&anchor, good.ds()).unwrap();
+    let [first, second] = [2, 3].map(|last| place.socket_address(last, 5353));
+    let Some(mut honest) = Authoritative::start(&place, first, &[good]).await else {
+        return;
+    };
+    let Some(_other) = Authoritative::start(&place, second, &[bad]).await else {
+        return;
+    };
+    let text = format!(
+        "- {{name: example., authoritative: ['{first}', '{second}']}}\n\
+         cache: {{prefetch: false, stale: {{inner_max: 1h, client_response: 0s, failure_recheck: 1s}}}}\n\
+         trust_anchors: {{files: ['{}'], follow_rollovers: false}}",
+        anchor.display()
+    );
+    let node = Node::start(&place, &text).await;
+    let ask = async || {
+        let question = Question::new("www.example.", RecordType::A).dnssec_ok();
+        question.ask(node.address).await.unwrap()
+    };
+    assert!(ask().await.is_authentic());
+    honest.peer.kill();
+    let is_failure = |reply: &Reply| reply.code() == ResponseCode::ServFail;
+    wait::until("the truth", Duration::from_secs(20), async || {
+        let reply = ask().await;
+        is_failure(&reply).then_some(()).ok_or(format!("{reply:?}"))
+    })
+    .await;
+    let mut pace = interval(Duration::from_millis(100));
+    for _ in 0..50 {
+        pace.tick().await;
+        let reply = ask().await;
+        assert!(is_failure(&reply) && !is_stale(&reply), "{reply:?}");
+    }
 }
 
 #[tokio::test]

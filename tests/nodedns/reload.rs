@@ -100,6 +100,55 @@ async fn another_server_is_asked_from_now_on_and_what_the_change_leaves_right_st
     assert_eq!(scene.node.lookups("miss").await, misses);
 }
 
+/// Answers that are kept, fresh or after their time, are no way around a filter that was not there.
+#[tokio::test]
+async fn a_filter_of_addresses_counts_for_what_is_kept_as_well() {
+    let place = Place::loopback();
+    let names = "evil 3600 A 10.0.0.1\nbrief 1 A 10.0.0.2\ngood 3600 A 192.0.2.7";
+    let Some(mut server) = coredns(&place, 2, "example.", names).await else {
+        return;
+    };
+    let text = configuration(&place, &zone(".", &[server.address().to_string()]));
+    let node = Node::start(&place, &text[text.find("- ").unwrap()..]).await;
+    for (name, address) in [
+        ("evil.example.", "10.0.0.1"),
+        ("brief.example.", "10.0.0.2"),
+        ("good.example.", "192.0.2.7"),
+    ] {
+        assert_eq!(node.addresses(name).await, [address]);
+    }
+    server.peer.kill();
+    wait::until(
+        "an answer after its time",
+        Duration::from_secs(10),
+        async || {
+            let question = Question::new("brief.example.", RecordType::A);
+            let reply = question.ask(node.address).await.unwrap();
+            match &reply.extended_errors()[..] {
+                [(3, _)] => Ok(()),
+                others => Err(format!("{others:?}")),
+            }
+        },
+    )
+    .await;
+    let filtered = text + "rebinding: {deny: [10.0.0.0/8]}\n";
+    in_force(&node, || drop(write(&place, &filtered))).await;
+    for name in ["evil.example.", "brief.example."] {
+        let reply = Question::new(name, RecordType::A).ask(node.address).await;
+        assert_eq!(reply.unwrap().code(), ResponseCode::ServFail, "{name}");
+    }
+    server.peer.restart();
+    wait::until(
+        "what is not filtered",
+        Duration::from_secs(10),
+        async || match &node.addresses("good.example.").await[..] {
+            [address] if address == "192.0.2.7" => Ok(()),
+            others => Err(format!("{others:?}")),
+        },
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn a_volume_of_a_config_map_that_is_turned_is_a_change_and_sighup_has_the_same_read_again() {
     let Some(scene) = Scene::start().await else {
