@@ -64,7 +64,8 @@ impl Cache {
     pub(crate) fn new(capacity: Capacity) -> Self {
         let bytes = capacity.bytes;
         let count = (bytes / SHARD_BYTES).clamp(1, MAX_SHARDS);
-        let shard = || Store::new(bytes / count, capacity.inner(bytes / count));
+        let each = for_answers(bytes) / count;
+        let shard = || Store::new(each, capacity.inner(each));
         Self {
             shards: (0..count).map(|_| shard()).collect(),
             hasher: RandomState::new(),
@@ -129,7 +130,7 @@ impl Cache {
     /// From now on takes so much; what has no room any more goes at once.
     pub(crate) fn resize(&self, capacity: Capacity, now: Instant) {
         self.capacity.store(capacity.bytes, Ordering::Relaxed);
-        let bytes = capacity.bytes / self.shards.len();
+        let bytes = for_answers(capacity.bytes) / self.shards.len();
         for shard in &self.shards {
             let evicted = shard.resize(bytes, capacity.inner(bytes), now);
             self.evicted.fetch_add(evicted, Ordering::Relaxed);
@@ -174,6 +175,12 @@ impl Cache {
         let hash = self.hasher.hash_one(key.as_bytes());
         &self.shards[hash as usize % self.shards.len()]
     }
+}
+
+/// Of the bytes that a cache may take, those that answers may: the allocator has blocks of each size ready
+/// before they are used, and questions on their way have theirs, some 2 MiB however large the cache is.
+fn for_answers(bytes: usize) -> usize {
+    bytes - (bytes / 8).min(2 << 20)
 }
 
 /// A shard has room for many of the largest answers, 64 KiB.

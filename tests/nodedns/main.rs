@@ -13,6 +13,7 @@ mod failures;
 mod floods;
 mod hostile;
 mod limits;
+mod memory;
 mod ndots;
 mod node;
 mod outage;

@@ -85,7 +85,7 @@ impl Entry {
             stale: seconds(limits.stale),
             error: note.map(Box::new),
             ..Self::new(
-                wire,
+                &wire,
                 ttls,
                 [layout.question_end, additional_at],
                 Duration::from_secs(lifetime.into()),
@@ -97,19 +97,21 @@ impl Entry {
     /// Not validated, without a reason. A message is at most 65,535 bytes long, and so
     /// are the places in it.
     fn new(
-        mut bytes: Vec<u8>,
-        ttls: impl Iterator<Item = usize>,
+        wire: &[u8],
+        ttls: impl ExactSizeIterator<Item = usize>,
         [question_end, additional_at]: [usize; 2],
         lifetime: Duration,
         now: Instant,
     ) -> Self {
-        let wire_len = bytes.len() as u16;
+        // To the byte: an allocator that is asked to take back half of a block keeps it.
+        let mut bytes = Vec::with_capacity(wire.len() + 2 * ttls.len());
+        bytes.extend_from_slice(wire);
         for at in ttls {
             bytes.extend_from_slice(&(at as u16).to_ne_bytes());
         }
         Self {
             bytes: bytes.into(),
-            wire_len,
+            wire_len: wire.len() as u16,
             question_end: question_end as u16,
             additional_at: additional_at as u16,
             is_secure: false,
@@ -142,7 +144,7 @@ impl Entry {
         let end = wire.len();
         Self {
             error: Some(Box::new(error)),
-            ..Self::new(wire, std::iter::empty(), [end, end], lifetime, now)
+            ..Self::new(&wire, std::iter::empty(), [end, end], lifetime, now)
         }
     }
 
@@ -273,13 +275,12 @@ impl Entry {
         wire
     }
 
-    /// The bytes that it takes, its own bookkeeping included.
+    /// The bytes that it takes behind an `Arc`, as the allocator rounds them.
     pub(crate) fn bytes(&self) -> usize {
-        let error = self
-            .error
-            .as_ref()
-            .map_or(0, |error| size_of::<ExtendedError>() + error.text.len());
-        size_of::<Self>() + self.bytes.len() + error
+        let error = self.error.as_ref().map_or(0, |error| {
+            block(size_of::<ExtendedError>()) + block(error.text.len())
+        });
+        block(COUNTERS + size_of::<Self>()) + block(self.bytes.len()) + error
     }
 
     /// The message, and where its TTLs are.
@@ -288,6 +289,20 @@ impl Entry {
         (wire, ttls.as_chunks().0)
     }
 }
+
+/// What so many bytes take of the allocator: it has blocks of 16, 32, … 128 bytes, then four
+/// sizes to a doubling, as mimalloc has, and other allocators about.
+pub(super) const fn block(bytes: usize) -> usize {
+    let step = if bytes <= 128 {
+        16
+    } else {
+        1 << ((bytes - 1).ilog2() - 2)
+    };
+    bytes.next_multiple_of(step)
+}
+
+/// Those of an `Arc`.
+pub(super) const COUNTERS: usize = 2 * size_of::<usize>();
 
 /// For how many seconds a denial may be used (RFC 2308 §5): the lesser of the
 /// SOA's TTL and its MINIMUM; not at all without an SOA. `None` when `response`

@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use papaya::HashMap;
 
-use crate::cache::entry::Entry;
+use crate::cache::entry::{COUNTERS, Entry, block};
 
 /// One shard of the cache. Who looks up takes no lock; who inserts takes the one on
 /// the order in which answers go. The time is an argument.
@@ -106,7 +106,7 @@ impl Store {
     /// Keeps `entry` under `key` in place of what was there, and gives the number
     /// of other answers that had to go.
     pub(super) fn insert(&self, key: &[u8], entry: Arc<Entry>, share: Share, now: Instant) -> u64 {
-        let cost = entry.bytes() + 2 * key.len() + OVERHEAD;
+        let cost = entry.bytes() + block(COUNTERS + key.len()) + OVERHEAD;
         if cost > self.capacity() / 8 {
             return 0;
         }
@@ -341,9 +341,10 @@ impl Ghost {
 const SMALL_SHARE: usize = 10;
 /// Rounds that a popular answer can earn, as in the paper.
 const MAX_HITS: u8 = 3;
-/// Map slot, queue slots, two counters of each `Arc`, a ghost: about this much
-/// beside key and entry.
-const OVERHEAD: usize = 128;
+/// What the map has for each (key and value in a block), and its share of the tables of the
+/// map (9 bytes a place), the queues (16) and the ghosts (8 and 9), which double when they are full:
+/// measured, with full caches.
+const OVERHEAD: usize = block(size_of::<(Arc<[u8]>, Item)>()) + 80;
 
 #[cfg(test)]
 mod tests {
