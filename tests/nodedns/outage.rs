@@ -356,7 +356,9 @@ async fn what_cannot_be_believed_is_not_hidden_by_what_was_known_before() {
     let is_failure = |reply: &Reply| reply.code() == ResponseCode::ServFail;
     wait::until("the truth", Duration::from_secs(20), async || {
         let reply = ask().await;
-        is_failure(&reply).then_some(()).ok_or(format!("{reply:?}"))
+        is_failure(&reply)
+            .then_some(())
+            .ok_or_else(|| format!("{reply:?}"))
     })
     .await;
     let mut pace = interval(Duration::from_millis(100));
