@@ -5,6 +5,8 @@
 //! name | type 2 | class 2 | TTL 4 | length 2 | data
 //! ```
 
+use std::ops::Range;
+
 use crate::wire::name::{self, Expanded};
 use crate::wire::{HEADER_LEN, QUESTION_AT, rtype, u16_at, u32_at};
 
@@ -68,7 +70,7 @@ impl Layout {
         for (section, count_at) in SECTIONS {
             for _ in 0..u16_at(message, count_at)? {
                 let fixed = name::expand(message, at, &mut owner)?;
-                if is_made_of_fields(message, at, &records) {
+                if is_made_of_fields(message, at..fixed, &records) {
                     return None;
                 }
                 let length = usize::from(u16_at(message, fixed + 8)?);
@@ -120,14 +122,16 @@ impl Layout {
     }
 }
 
-/// Whether the name at `at` has a part in the header, or in the fields between owner
-/// and data of one of `records`, which all begin before it: no name has ever stood
-/// there (RFC 1035 §4.1.4: "a prior occurrence of the same name").
-fn is_made_of_fields(message: &[u8], at: usize, records: &[Record]) -> bool {
-    name::stretches(message, at).any(|stretch| {
+/// Whether the name of which `owner` is the part that stands in its record has another in the
+/// header, or in the fields between owner and data of that record or one of `records`, which
+/// all begin before it: no name has ever stood there (RFC 1035 §4.1.4: "a prior occurrence
+/// of the same name").
+fn is_made_of_fields(message: &[u8], owner: Range<usize>, records: &[Record]) -> bool {
+    name::stretches(message, owner.start).any(|stretch| {
         let after = records.partition_point(|record| record.data_at <= stretch.start);
         let fields = records.get(after).map(|record| record.ttl_at - 4);
-        stretch.start < HEADER_LEN || fields.is_some_and(|fields| fields < stretch.end)
+        let fields = fields.unwrap_or(owner.end);
+        stretch.start < HEADER_LEN || fields < stretch.end
     })
 }
 
