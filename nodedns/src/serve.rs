@@ -11,6 +11,7 @@
 mod aside;
 mod guests;
 mod lines;
+mod reply;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
@@ -22,7 +23,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 use tracing::error;
 
@@ -32,6 +33,7 @@ use crate::client::{Arrival, Client};
 use crate::metrics::{Limit, Metrics, Unanswered};
 use crate::resolve::Resolver;
 use crate::serve::lines::{Lines, Place};
+use crate::serve::reply::Reply;
 use crate::wire::patch::Transport;
 
 /// What answers, and what finds the answers to misses, as one configuration says.
@@ -91,42 +93,62 @@ impl Service {
         })
     }
 
-    /// Has the answer to `miss` found, and `reply` called with it. Gives the
-    /// answer back at once when too many wait already.
+    /// Has the answer to `miss` found, once the turn is [`asked`](Self::ask_all), and given to
+    /// `reply`. Gives the answer back at once when too many wait already.
     fn find(
-        self: &Arc<Self>,
+        &self,
+        turn: &mut Turn,
         parts: &Arc<Parts>,
         miss: Box<Miss>,
-        reply: impl FnOnce(&Metrics, &[u8]) + Send + 'static,
+        reply: Reply,
     ) -> Result<(), Vec<u8>> {
         let from = miss.arrival.from;
         let client = Client::of(from);
-        let reply = Box::new(reply);
         let parts = Arc::clone(parts);
         let share = parts.answers.share(from);
         let question = Question { parts, miss, reply };
-        let mut misses = self.misses.lock();
-        match misses.lines.enter(client, question, share) {
-            Place::Ask(question) => {
-                misses.reap();
-                let service = Arc::clone(self);
-                misses.tasks.spawn(service.ask_for(client, question));
-                Ok(())
-            }
-            Place::Waits => Ok(()),
-            Place::None(question) => Err(self.too_busy(&question)),
+        let place = self.misses.lock().lines.enter(client, question, share);
+        match place {
+            Place::Ask(question) => turn.0.push((client, question)),
+            Place::Waits => {}
+            Place::None(question) => return Err(self.too_busy(&question)),
         }
+        Ok(())
+    }
+
+    /// Has the questions of a turn asked. Whoever sleeps is woken once for all of them.
+    fn ask_all(self: &Arc<Self>, turn: &mut Turn) {
+        let Some((client, question)) = turn.0.pop() else {
+            return;
+        };
+        let service = Arc::clone(self);
+        let mut misses = self.misses.lock();
+        misses.reap();
+        if turn.0.is_empty() {
+            misses.tasks.spawn(service.ask_for(client, question));
+            return;
+        }
+        turn.0.push((client, question));
+        let turn = std::mem::take(&mut turn.0);
+        misses.tasks.spawn(async move {
+            let tasks = &mut service.misses.lock().tasks;
+            for (client, question) in turn {
+                tasks.spawn(Arc::clone(&service).ask_for(client, question));
+            }
+        });
     }
 
     /// Answers those whose turn does not come in time: whoever asked is still there to
     /// hear it. To be called once a second.
     pub(crate) fn give_up(&self, now: Instant) {
-        let is_over = |question: &Question| question.miss.arrival.waited(now) >= TURN;
+        let is_over = |question: &Question| question.miss.arrival.waited(now) >= PATIENCE;
         // Not under the lock, where others wait.
         let given_up = self.misses.lock().lines.give_up(is_over);
         for question in given_up {
             let out = self.too_busy(&question);
-            (question.reply)(&self.metrics, &out);
+            if let Some(outbox) = question.reply.give(&self.metrics, out) {
+                outbox.flush(&self.metrics);
+            }
         }
     }
 
@@ -172,7 +194,7 @@ impl Service {
         let entry = match in_time {
             Some(entry) => entry,
             None if answers.finish_with_old(&mut out, &miss, Instant::now()) => {
-                reply(&self.metrics, &out);
+                self.deliver(reply, out).await;
                 // Others wait for it, and so does the cache.
                 resolving.await;
                 return;
@@ -184,7 +206,7 @@ impl Service {
                     // It had to wait for its turn; the answer is still for the cache.
                     Err(_) => {
                         answers.too_busy(&mut out, &miss, Instant::now());
-                        reply(&self.metrics, &out);
+                        self.deliver(reply, out).await;
                         resolving.await;
                         return;
                     }
@@ -197,7 +219,15 @@ impl Service {
             return;
         }
         answers.finish(&mut out, &miss, &entry, now);
-        reply(&self.metrics, &out);
+        self.deliver(reply, out).await;
+    }
+
+    async fn deliver(&self, reply: Reply, answer: Vec<u8>) {
+        if let Some(outbox) = reply.give(&self.metrics, answer) {
+            // What else is found in this turn of the runtime goes along.
+            yield_now().await;
+            outbox.flush(&self.metrics);
+        }
     }
 
     /// Has a newer answer to `key` found, unless too many wait already: for nobody
@@ -218,8 +248,14 @@ impl Service {
 
     /// Waits until every miss has its answer. Nobody may add any more.
     pub(crate) async fn finish(&self) {
-        let mut tasks = std::mem::take(&mut self.misses.lock().tasks);
-        while tasks.join_next().await.is_some() {}
+        loop {
+            let mut tasks = std::mem::take(&mut self.misses.lock().tasks);
+            if tasks.is_empty() {
+                return;
+            }
+            // Some of them add others.
+            while tasks.join_next().await.is_some() {}
+        }
     }
 }
 
@@ -227,10 +263,12 @@ impl Service {
 struct Question {
     parts: Arc<Parts>,
     miss: Box<Miss>,
-    reply: Box<Reply>,
+    reply: Reply,
 }
 
-type Reply = dyn FnOnce(&Metrics, &[u8]) + Send;
+/// The questions that came together and are to be asked.
+#[derive(Default)]
+struct Turn(Vec<(Client, Question)>);
 
 /// The tasks that find answers: they belong to the worker, not to a connection,
 /// for the answer is wanted even when its first client has gone.
@@ -274,7 +312,7 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
 struct Panicked;
 
 /// A question waits for its turn no longer than that, and up to a second.
-const TURN: Duration = Duration::from_millis(3_500);
+const PATIENCE: Duration = Duration::from_millis(3_500);
 /// By then whoever asks has an answer: a little more than finding one may take.
 const IN_TIME: Duration = Duration::from_millis(4_700);
 /// Questions of one worker that wait, those that wait for the same answer

@@ -15,7 +15,6 @@ use daemon::shutdown::Drain;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
@@ -24,7 +23,8 @@ use crate::answer::{Answers, IDLE, Outcome};
 use crate::client::{Arrival, Client};
 use crate::metrics::{Limit, Unanswered};
 use crate::serve::guests::{Guests, Seat};
-use crate::serve::{Latest, Service, aside};
+use crate::serve::reply::{Owed, Reply};
+use crate::serve::{Latest, Service, Turn, aside};
 use crate::wire::patch::Transport;
 use crate::wire::u16_at;
 
@@ -168,7 +168,7 @@ impl Connection {
     /// once the drain has started, until it is silent for a moment.
     async fn run(mut self, mut drain: Drain) {
         // Each miss has a place, so that no answer waits for one.
-        let (replies, mut answered) = mpsc::channel::<Reply>(MAX_WAITING);
+        let (replies, mut answered) = mpsc::channel(MAX_WAITING);
         let mut last_active = Instant::now();
         let mut has_ended = false;
         // When it is to be over; set by the drain.
@@ -254,13 +254,14 @@ impl Connection {
     /// Answers whole queries that have been received, as far as misses have a
     /// place and answers have room. True when there is something to write, after
     /// which there may be more to take.
-    fn take_queries(&mut self, replies: &mpsc::Sender<Reply>) -> bool {
+    fn take_queries(&mut self, replies: &mpsc::Sender<Option<Vec<u8>>>) -> bool {
         let arrival = Arrival {
             from: self.client,
             transport: Transport::Tcp,
             at: std::time::Instant::now(),
         };
         let parts = Arc::clone(self.latest.get());
+        let mut turn = Turn::default();
         let mut at = 0;
         while self.waiting < MAX_WAITING
             && self.outgoing.len() < MAX_OUTGOING
@@ -289,19 +290,15 @@ impl Connection {
                 Outcome::Silence => {}
                 Outcome::Miss(miss) => {
                     self.waiting += 1;
-                    let owed = Owed(Some(replies.clone()));
-                    let found = self.service.find(&parts, miss, move |metrics, out| {
-                        if owed.give(out.to_vec()).is_err() {
-                            metrics.unanswered(Unanswered::ClientGone);
-                        }
-                    });
-                    if let Err(out) = found {
+                    let reply = Reply::Stream(Owed::to(replies));
+                    if let Err(out) = self.service.find(&mut turn, &parts, miss, reply) {
                         self.service.metrics.unanswered(Unanswered::TooBusy);
                         queue(&mut self.outgoing, &out);
                     }
                 }
             }
         }
+        self.service.ask_all(&mut turn);
         self.received.drain(..at);
         !self.outgoing.is_empty()
     }
@@ -313,34 +310,6 @@ impl Connection {
             .map_err(|_| io::ErrorKind::TimedOut)??;
         self.outgoing.clear();
         Ok(())
-    }
-}
-
-/// What becomes of a miss: its answer, or nothing.
-type Reply = Option<Vec<u8>>;
-
-/// An answer that a connection waits for. Where none is given the connection is told, or it
-/// would wait for ever.
-struct Owed(Option<mpsc::Sender<Reply>>);
-
-impl Owed {
-    /// Gives it.
-    ///
-    /// # Errors
-    /// The connection is gone.
-    fn give(mut self, answer: Vec<u8>) -> Result<(), TrySendError<Reply>> {
-        self.0
-            .take()
-            .map_or(Ok(()), |replies| replies.try_send(Some(answer)))
-    }
-}
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        if let Some(replies) = &self.0 {
-            // There is room for each that waits; who has gone does not.
-            let _ = replies.try_send(None);
-        }
     }
 }
 

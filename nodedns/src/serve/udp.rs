@@ -19,11 +19,11 @@ use daemon::shutdown::Drain;
 
 use crate::answer::Outcome;
 use crate::client::Arrival;
-use crate::metrics::{Metrics, Unanswered};
-use crate::serve::{Latest, Parts, Service};
+use crate::metrics::Unanswered;
+use crate::serve::reply::{Outbox, Reply};
+use crate::serve::{Latest, Parts, Service, Turn};
 use crate::sys;
 use crate::sys::batch::Batch;
-use crate::sys::origin::Origin;
 use crate::wire::patch::Transport;
 
 /// Serves one socket until the drain starts, then what is queued in it. To be called
@@ -41,10 +41,11 @@ pub(crate) fn serve(
     let nobody = nobody(socket.local_addr()?.ip());
     socket.set_read_timeout(Some(LOOK_UP))?;
     let mut port = Port {
-        socket: Arc::new(socket),
+        outbox: Arc::new(Outbox::new(socket)),
         service,
         latest,
         batch: Batch::new(),
+        turn: Turn::default(),
         lost: 0,
     };
     let mut looked_up = Instant::now();
@@ -67,7 +68,7 @@ pub(crate) fn serve(
     // comes from now on goes to the process that takes over, if there is one. What
     // came before, and what the kernel is just about to queue here, is answered
     // until nothing has come for a while. Where it fails a query may be lost.
-    let _ = port.socket.connect(nobody);
+    let _ = port.outbox.socket.connect(nobody);
     // A flood must not keep the answers that wait from being sent.
     for _ in 0..LAST_TURNS {
         // Anything else is what an earlier answer ran into ("port unreachable").
@@ -82,10 +83,11 @@ pub(crate) fn serve(
 }
 
 struct Port {
-    socket: Arc<UdpSocket>,
+    outbox: Arc<Outbox>,
     service: Arc<Service>,
     latest: Latest,
     batch: Batch,
+    turn: Turn,
     /// Queries that the socket had no room for, as far as they are counted.
     lost: u32,
 }
@@ -93,13 +95,15 @@ struct Port {
 impl Port {
     /// Answers what is there.
     fn turn(&mut self) -> io::Result<()> {
-        let received = self.batch.receive(self.socket.as_ref())?;
+        let received = self.batch.receive(&self.outbox.socket)?;
         let now = Instant::now();
         let parts = Arc::clone(self.latest.get());
         for place in 0..received {
             self.serve(place, &parts, now);
         }
-        let failed = self.batch.send(self.socket.as_ref()) as u64;
+        // First, for the answers to these take longer anyway.
+        self.service.ask_all(&mut self.turn);
+        let failed = self.batch.send(&self.outbox.socket) as u64;
         let metrics = &self.service.metrics;
         metrics.all_unanswered(Unanswered::SendFailed, failed);
         Ok(())
@@ -128,11 +132,9 @@ impl Port {
             }
             Outcome::Silence => {}
             Outcome::Miss(miss) => {
-                let socket = Arc::clone(&self.socket);
-                let found = service.find(parts, miss, move |metrics, out| {
-                    send(metrics, &socket, out, &origin);
-                });
-                if let Err(too_busy) = found {
+                let outbox = Arc::clone(&self.outbox);
+                let reply = Reply::Datagram { outbox, to: origin };
+                if let Err(too_busy) = service.find(&mut self.turn, parts, miss, reply) {
                     service.metrics.unanswered(Unanswered::TooBusy);
                     *out = too_busy;
                     self.batch.ready(place);
@@ -143,20 +145,13 @@ impl Port {
 
     /// Asks the kernel what it had to throw away.
     fn count_lost(&mut self) {
-        let Ok(lost) = sys::lost_datagrams(self.socket.as_ref()) else {
+        let Ok(lost) = sys::lost_datagrams(&self.outbox.socket) else {
             return;
         };
         let more = lost.wrapping_sub(self.lost).into();
         let metrics = &self.service.metrics;
         metrics.all_unanswered(Unanswered::Lost, more);
         self.lost = lost;
-    }
-}
-
-/// Sends without waiting: when the socket is full the client asks again.
-fn send(metrics: &Metrics, socket: &UdpSocket, out: &[u8], to: &Origin) {
-    if sys::batch::send(socket, out, to).is_err() {
-        metrics.unanswered(Unanswered::SendFailed);
     }
 }
 

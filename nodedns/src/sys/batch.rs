@@ -111,59 +111,59 @@ impl Batch {
     /// Sends the answers that are made, without waiting. Gives the number of those
     /// that could not be sent.
     pub(crate) fn send(&mut self, socket: impl AsFd) -> usize {
-        // SAFETY: as in `receive`.
-        let (mut headers, mut buffers): ([mmsghdr; BATCH], [iovec; BATCH]) =
-            unsafe { (zeroed(), zeroed()) };
-        for ((header, buffer), &place) in headers.iter_mut().zip(&mut buffers).zip(&self.ready) {
-            set_up(
-                &mut header.msg_hdr,
-                buffer,
-                &self.answers[place],
-                &self.origins[place],
-            );
-        }
-        let socket = socket.as_fd();
-        let mut rest = &mut headers[..self.ready.len()];
-        let mut failed = 0;
-        while !rest.is_empty() {
-            // SAFETY: the descriptor is open as long as it is borrowed; each header is
-            // set up by `set_up` with what `self` owns, and the kernel only reads it.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    rest.as_mut_ptr(),
-                    rest.len() as c_uint,
-                    libc::MSG_DONTWAIT,
-                )
-            };
-            // An error is about the first: the others have their turn.
-            let done = count(sent).unwrap_or_else(|_| {
-                failed += 1;
-                1
-            });
-            rest = &mut rest[done.max(1)..];
-        }
+        let answers = self.ready.iter();
+        let answers = answers.map(|&place| (&self.answers[place][..], &self.origins[place]));
+        let failed = send_some(socket, answers);
         self.ready.clear();
         failed
     }
 }
 
-/// Sends one datagram without waiting, to where its question came from.
-///
-/// # Errors
-/// Those of sendmsg(2); `WouldBlock` when the socket's buffer is full.
-pub(crate) fn send(socket: impl AsFd, data: &[u8], to: &Origin) -> io::Result<()> {
-    // SAFETY: as in `Batch::receive`.
-    let (mut header, mut buffer): (libc::msghdr, iovec) = unsafe { (zeroed(), zeroed()) };
-    set_up(&mut header, &mut buffer, data, to);
+/// Sends each datagram to where its question came from, without waiting. Gives the number of
+/// those that could not be sent: the socket's buffer is full, say.
+pub(crate) fn send_all<D: AsRef<[u8]>>(socket: impl AsFd, datagrams: &[(D, Origin)]) -> usize {
     let socket = socket.as_fd();
-    // SAFETY: the descriptor is open as long as it is borrowed; the header points to
-    // what `data` and `to` lend, and the kernel only reads it.
-    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT) };
-    if sent < 0 {
-        return Err(io::Error::last_os_error());
+    let chunks = datagrams.chunks(BATCH);
+    chunks
+        .map(|chunk| send_some(socket, chunk.iter().map(|(data, to)| (data.as_ref(), to))))
+        .sum()
+}
+
+/// The same for [`BATCH`] datagrams at most.
+fn send_some<'a>(
+    socket: impl AsFd,
+    datagrams: impl Iterator<Item = (&'a [u8], &'a Origin)>,
+) -> usize {
+    // SAFETY: as in `Batch::receive`.
+    let (mut headers, mut buffers): ([mmsghdr; BATCH], [iovec; BATCH]) =
+        unsafe { (zeroed(), zeroed()) };
+    let mut number = 0;
+    for ((header, buffer), (data, to)) in headers.iter_mut().zip(&mut buffers).zip(datagrams) {
+        set_up(&mut header.msg_hdr, buffer, data, to);
+        number += 1;
     }
-    Ok(())
+    let socket = socket.as_fd();
+    let mut rest = &mut headers[..number];
+    let mut failed = 0;
+    while !rest.is_empty() {
+        // SAFETY: the descriptor is open as long as it is borrowed; each header is
+        // set up by `set_up` with what is borrowed for `'a`, and the kernel only reads it.
+        let sent = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                rest.as_mut_ptr(),
+                rest.len() as c_uint,
+                libc::MSG_DONTWAIT,
+            )
+        };
+        // An error is about the first: the others have their turn.
+        let done = count(sent).unwrap_or_else(|_| {
+            failed += 1;
+            1
+        });
+        rest = &mut rest[done.max(1)..];
+    }
+    failed
 }
 
 /// Points `header` to what is to be sent. The kernel writes through none of it.
@@ -234,7 +234,7 @@ mod tests {
         let origin = *batch.origin(0);
         let from = origin.client().unwrap();
         assert_eq!(from.port(), client.local_addr().unwrap().port());
-        send(&server, b"answer", &origin).unwrap();
+        assert_eq!(send_all(&server, &[(b"answer", origin)]), 0);
         [(); 2].map(|()| {
             let mut buffer = [0; 16];
             let (length, from) = client.recv_from(&mut buffer).unwrap();
