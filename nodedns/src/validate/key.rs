@@ -6,6 +6,7 @@ use hickory_proto::dnssec::rdata::DNSKEY;
 use hickory_proto::dnssec::{Algorithm, DigestType, PublicKeyBuf, Verifier as _};
 
 use crate::anchors::Trusted;
+use crate::validate::recent::Recent;
 use crate::wire::name::Name;
 use crate::wire::{u16_at, u32_at};
 
@@ -22,6 +23,7 @@ pub(crate) struct Key {
     protocol: u8,
     data: Vec<u8>,
     verifier: DNSKEY,
+    recent: Recent,
 }
 
 /// What counts as signed.
@@ -49,6 +51,7 @@ impl Key {
             protocol: *protocol,
             data: data.to_vec(),
             verifier: DNSKEY::with_flags(flags, public),
+            recent: Recent::default(),
         })
     }
 
@@ -78,7 +81,8 @@ impl Key {
 
     /// Whether `signature` was made by it over `signed`.
     pub(super) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
-        self.verifier.verify(signed, signature).is_ok()
+        let verify = || self.verifier.verify(signed, signature).is_ok();
+        self.recent.or_verified(signed, signature, verify)
     }
 
     /// Whether this is the key of `zone` that `trusted` means.

@@ -95,7 +95,7 @@ impl Zones {
     }
 }
 
-/// Names that are remembered: some 1 KiB each when they have keys.
+/// Names that are remembered: some 1.5 KiB each when they have keys.
 const MAX_NAMES: usize = 16_384;
 /// What was asked for must be there when it is looked at, even with a TTL of zero.
 const SHORTEST: Duration = Duration::from_secs(1);
