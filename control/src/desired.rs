@@ -221,7 +221,7 @@ pub fn endpoints(cluster: &Cluster, observed: &Observed) -> Desired {
     desired
 }
 
-/// The objects that [`endpoints`] may want.
+/// The objects that [`endpoints()`] may want.
 #[must_use]
 pub fn endpoint_keys() -> BTreeSet<Key> {
     endpoints::own().into_iter().collect()

@@ -1,4 +1,4 @@
-//! The denial of a name, as it is kept in a zone's [`tree`](super::tree), and the answers made from it.
+//! The denial of a name, as it is kept in a zone's [`tree`], and the answers made from it.
 
 use std::time::Duration;
 
