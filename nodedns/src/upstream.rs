@@ -20,6 +20,7 @@ mod attempt;
 pub(crate) mod authority;
 mod cookies;
 pub(crate) mod failure;
+mod offer;
 pub(crate) mod pool;
 mod ports;
 mod query;

@@ -1,14 +1,11 @@
 //! By what a server knows us, and we its replies (RFC 7873): a cookie of ours, drawn for this
 //! server alone, and the last one that it gave, 48 bytes a server.
 //!
-//! Over UDP only: on a connection nobody else can answer. That a server minds an option that it
-//! does not know is believed for some minutes, and on proof, as in [`quirks`](super::quirks).
+//! Over UDP only: on a connection nobody else can answer.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::time::Instant;
-
+use crate::upstream::offer::Offer;
 use crate::wire::cookie::Shown;
 
 #[derive(Debug)]
@@ -17,20 +14,15 @@ pub(super) struct Cookies(Mutex<Known>);
 #[derive(Debug)]
 struct Known {
     shown: Shown,
-    /// It has given one.
-    works: bool,
-    refused: Option<Instant>,
-    /// Questions in a row that it answered without after silence with one.
-    answers_without: u32,
+    /// It is taken when it has given one.
+    offer: Offer,
 }
 
 impl Default for Cookies {
     fn default() -> Self {
         Self(Mutex::new(Known {
             shown: Shown::new(rand::random()),
-            works: false,
-            refused: None,
-            answers_without: 0,
+            offer: Offer::default(),
         }))
     }
 }
@@ -39,34 +31,24 @@ impl Cookies {
     /// What to show, if anything. `again`: it was asked already, and says nothing.
     pub(super) fn to_show(&self, again: bool) -> Option<Shown> {
         let known = self.lock();
-        let refused = known.refused.is_some_and(|at| at.elapsed() < LIFETIME);
-        (!refused && (known.works || !again)).then_some(known.shown)
+        known.offer.is_made(again).then_some(known.shown)
     }
 
     /// It gave this one in a reply to us.
     pub(super) fn given(&self, next: Shown) {
         let mut known = self.lock();
         known.shown = next;
-        known.works = true;
-        known.answers_without = 0;
+        known.offer.taken();
     }
 
     /// It did not understand a question with a cookie, and then the same without.
     pub(super) fn refused(&self) {
-        let mut known = self.lock();
-        known.refused = Some(Instant::now());
-        known.works = false;
-        known.answers_without = 0;
+        self.lock().offer.refused();
     }
 
     /// It answered without one what it did not answer with it.
     pub(super) fn answered_without(&self) {
-        let mut known = self.lock();
-        known.answers_without += 1;
-        if known.answers_without >= PROOFS {
-            drop(known);
-            self.refused();
-        }
+        self.lock().offer.answered_without();
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -74,14 +56,10 @@ impl Cookies {
     }
 }
 
-/// A server that is replaced by a better one is treated as such after that.
-const LIFETIME: Duration = Duration::from_secs(600);
-/// A packet may be lost, but not only those with cookies.
-const PROOFS: u32 = 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::offer::{LIFETIME, PROOFS};
 
     #[tokio::test(start_paused = true)]
     async fn none_is_shown_for_a_while_to_a_server_that_minds() {

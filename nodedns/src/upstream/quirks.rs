@@ -1,13 +1,12 @@
 //! What a server cannot do, remembered, so that it costs each question one
-//! exchange and not three.
-//!
-//! A quirk is believed for some minutes only, and only on proof: what makes us
-//! ask in a weaker way must not be had by forging a packet.
+//! exchange and not three. It is believed as long as that it does not take an
+//! [`offer`](super::offer).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::upstream::offer::{Offer, holds};
 
 /// The quirks of one server.
 #[derive(Debug, Default)]
@@ -15,21 +14,14 @@ pub(super) struct Quirks(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    no_edns: Option<Instant>,
+    edns: Offer,
     loses_case: Option<Instant>,
-    /// It has answered a question with EDNS.
-    edns_works: bool,
-    /// Questions in a row that it answered without EDNS after silence with it.
-    plain_answers: u32,
 }
 
 impl Quirks {
-    /// Whether to ask with EDNS. `again`: it was asked already, and says nothing;
-    /// a server, or a firewall before it, that drops what it does not know is met
-    /// this way.
+    /// Whether to ask with EDNS. `again`: it was asked already, and says nothing.
     pub(super) fn edns(&self, again: bool) -> bool {
-        let known = self.lock();
-        !holds(known.no_edns) && (known.edns_works || !again)
+        self.lock().edns.is_made(again)
     }
 
     /// Whether to mix the case of names.
@@ -39,23 +31,17 @@ impl Quirks {
 
     /// It answered a question with EDNS.
     pub(super) fn answered_edns(&self) {
-        let mut known = self.lock();
-        known.edns_works = true;
-        known.plain_answers = 0;
+        self.lock().edns.taken();
     }
 
     /// It answered without EDNS what it did not answer with it.
     pub(super) fn answered_plain(&self) {
-        let mut known = self.lock();
-        known.plain_answers += 1;
-        if known.plain_answers >= PROOFS {
-            known.forget_edns();
-        }
+        self.lock().edns.answered_without();
     }
 
     /// It said that it does not know EDNS, and then answered without.
     pub(super) fn refused_edns(&self) {
-        self.lock().forget_edns();
+        self.lock().edns.refused();
     }
 
     /// It changes the case of names.
@@ -68,26 +54,10 @@ impl Quirks {
     }
 }
 
-impl Known {
-    fn forget_edns(&mut self) {
-        self.no_edns = Some(Instant::now());
-        self.edns_works = false;
-        self.plain_answers = 0;
-    }
-}
-
-fn holds(since: Option<Instant>) -> bool {
-    since.is_some_and(|since| since.elapsed() < LIFETIME)
-}
-
-/// A server that is replaced by a better one is treated as such after that.
-const LIFETIME: Duration = Duration::from_secs(600);
-/// A packet may be lost, but not only those with EDNS.
-const PROOFS: u32 = 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::offer::{LIFETIME, PROOFS};
 
     #[tokio::test(start_paused = true)]
     async fn edns_is_given_up_when_it_is_refused_and_tried_again_later() {
