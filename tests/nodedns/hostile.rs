@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{RData, Record};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
@@ -34,6 +35,8 @@ impl Hostile {
     /// Starts it. Nobody listens on TCP.
     pub(crate) async fn start(address: SocketAddr, behaviour: Behaviour) -> Self {
         let socket = UdpSocket::bind(address).await.unwrap();
+        // What is lost is lost by its behaviour, not because this machine is busy.
+        set_socket_recv_buffer_size_force(&socket, 16 << 20).unwrap();
         let elsewhere = UdpSocket::bind((address.ip(), 0)).await.unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (seen, start) = (Arc::clone(&asked), Instant::now());
