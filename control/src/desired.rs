@@ -99,7 +99,15 @@ pub enum Note {
         why: String,
     },
     /// Webhooks are asked for, and there is no authority to issue yet.
-    NoAuthority,
+    NoAuthority {
+        /// The embedded store that is to keep it.
+        store: String,
+    },
+    /// An authority of webhooks was made.
+    AuthorityMade {
+        /// The embedded store that keeps it.
+        store: String,
+    },
     /// The authority of webhooks is being replaced.
     AuthorityReplaced {
         /// Where that stands.
@@ -168,8 +176,15 @@ impl fmt::Display for Note {
                  API servers with --endpoint-reconciler-type=none, else both undo each other's work"
             ),
             Self::Unrecorded { why } => write!(f, "the operations are not recorded: {why}"),
-            Self::NoAuthority => f.write_str(
-                "there is no webhook authority yet: sync makes one and fills each caBundle",
+            Self::NoAuthority { store } => write!(
+                f,
+                "there is no webhook authority yet: sync makes one, keeps its key in the embedded \
+                 store ({store}; Vault keeps it where --store is its URL), and fills each caBundle"
+            ),
+            Self::AuthorityMade { store } => write!(
+                f,
+                "a webhook authority was made; its key is in the embedded store ({store}) and \
+                 nowhere else: keep a copy of that directory"
             ),
             Self::AuthorityReplaced { step } => {
                 write!(f, "the webhook authority is being replaced: {step}")

@@ -77,7 +77,10 @@ async fn authority(wish: &Wish) -> Authority {
         return Authority::None;
     }
     match wish.store.trust().await {
-        Ok(trust) => trust.map_or(Authority::None, Authority::Trusted),
+        Ok(Some(trust)) => Authority::Trusted(trust),
+        Ok(None) => Authority::Missing {
+            store: wish.store.to_string(),
+        },
         Err(error) => Authority::Unknown {
             why: error.to_string(),
         },

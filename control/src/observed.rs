@@ -38,9 +38,14 @@ pub struct Observed {
 /// What the secrets store knows of the authority for webhooks.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Authority {
-    /// There is none yet, or nobody asks for one.
+    /// Nobody asks for one.
     #[default]
     None,
+    /// There is none yet.
+    Missing {
+        /// The embedded store that is to keep it.
+        store: String,
+    },
     /// Whom API servers are to trust.
     Trusted(Trust),
     /// The store could not be asked.

@@ -76,10 +76,12 @@ pub(crate) async fn sync<E>(
     if !(pen.may_write)() {
         return Err(SyncError::Lost);
     }
-    tend_authority(wish, &mut observed).await;
-    tend_encryption(server, wish, &mut observed).await;
     // A second round does not try the endpoints again.
     let mut report = Report::default();
+    report
+        .notes
+        .extend(tend_authority(wish, &mut observed).await);
+    tend_encryption(server, wish, &mut observed).await;
     round(server, wish, pen, &observed, &mut report, &mut done).await?;
     let waiting: Vec<_> = report.notes.iter().filter_map(waits).cloned().collect();
     if waiting.is_empty() || report.outcomes.is_empty() {
@@ -110,20 +112,29 @@ pub(crate) enum SyncError<E> {
 }
 
 /// Makes the authority for webhooks where one is asked for, or lets the replacement of one
-/// go on, before anything is decided from it.
-async fn tend_authority(wish: &Wish, observed: &mut Observed) {
+/// go on, before anything is decided from it. Where secrets are from now on is to be known.
+async fn tend_authority(wish: &Wish, observed: &mut Observed) -> Option<Note> {
     let resources = wish.resources.as_ref();
     let is_unknown = matches!(observed.authority, Authority::Unknown { .. });
     if is_unknown || !webhook::is_asked_for(resources) {
-        return;
+        return None;
     }
     let progress = webhook::progress(resources, observed);
-    observed.authority = match wish.store.tend(progress, observed.now).await {
+    let tended = match wish.store.tend(progress, observed.now).await {
         Ok(trust) => Authority::Trusted(trust),
         Err(error) => Authority::Unknown {
             why: error.to_string(),
         },
     };
+    match (
+        std::mem::replace(&mut observed.authority, tended),
+        &observed.authority,
+    ) {
+        (Authority::Missing { store }, Authority::Trusted(_)) => {
+            Some(Note::AuthorityMade { store })
+        }
+        _ => None,
+    }
 }
 
 /// Writes down that a step of a rotation of the encryption key is done, once every API server
@@ -157,9 +168,12 @@ async fn round<E>(
 ) -> Result<(), SyncError<E>> {
     let plan = decided(server, wish, observed).await;
     // What an earlier round found out in passing is to be known, too.
-    report
-        .notes
-        .retain(|note| matches!(note, Note::Fought { .. } | Note::Unrecorded { .. }));
+    report.notes.retain(|note| {
+        matches!(
+            note,
+            Note::Fought { .. } | Note::Unrecorded { .. } | Note::AuthorityMade { .. }
+        )
+    });
     report.notes.extend(plan.notes);
     report.notes.dedup();
     report.left = plan.left;

@@ -136,7 +136,17 @@ async fn a_webhook_gets_its_certificate_and_its_calls_are_admitted() {
     let Some((scene, webhook)) = start().await else {
         return;
     };
-    scene.sync_resources().await;
+    let arguments = ["plan", "--resources", "resources"];
+    let plan = scene.control(&arguments).run().await.to_string();
+    assert!(
+        plan.contains("in the embedded store (control-store; Vault"),
+        "{plan}"
+    );
+    let made = scene.sync_resources().await;
+    assert!(
+        made.contains("in the embedded store (control-store) and nowhere else"),
+        "{made}"
+    );
     first_admitted(&scene).await;
     let refused = admitted(&scene, "forbidden").await.unwrap_err();
     assert!(refused.contains("denied the request"), "{refused}");

@@ -43,7 +43,7 @@ pub fn progress(resources: Option<&Resources>, observed: &Observed) -> Progress 
     };
     let trust = match &observed.authority {
         Authority::Trusted(trust) => Some(trust),
-        Authority::None | Authority::Unknown { .. } => None,
+        Authority::None | Authority::Missing { .. } | Authority::Unknown { .. } => None,
     };
     for resource in resources.into_iter().flat_map(|r| &r.objects) {
         let object = &resource.object;
@@ -70,20 +70,18 @@ pub(super) fn add(desired: &mut Desired, observed: &Observed) {
         });
     };
     let mut certificates = Vec::new();
-    let mut waiting = false;
     desired.objects.retain_mut(|object| {
         if !has_annotation(object) {
             return true;
         }
         let trust = match &observed.authority {
             Authority::Trusted(trust) => Some(trust),
-            Authority::None => None,
+            Authority::None | Authority::Missing { .. } => None,
             Authority::Unknown { why } => {
                 refuse(&object.key, why.clone());
                 return false;
             }
         };
-        waiting |= trust.is_none();
         let live = observed.objects.get(&object.key);
         if is_injected(object) {
             if let Some(trust) = trust {
@@ -109,15 +107,18 @@ pub(super) fn add(desired: &mut Desired, observed: &Observed) {
     });
     desired.refused.extend(refused);
     desired.certificates.extend(certificates);
-    if waiting {
-        desired.notes.push(Note::NoAuthority);
-    }
     add_notes(desired, observed);
 }
 
 fn add_notes(desired: &mut Desired, observed: &Observed) {
-    let Authority::Trusted(trust) = &observed.authority else {
-        return;
+    let trust = match &observed.authority {
+        Authority::Trusted(trust) => trust,
+        Authority::Missing { store } => {
+            let store = store.clone();
+            desired.notes.push(Note::NoAuthority { store });
+            return;
+        }
+        Authority::None | Authority::Unknown { .. } => return,
     };
     if let Some(step) = trust.rotation {
         desired.notes.push(Note::AuthorityReplaced { step });

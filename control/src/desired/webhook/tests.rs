@@ -135,8 +135,12 @@ fn a_missing_or_bad_one_is_to_be_issued_for_three_names() {
 #[test]
 fn without_an_authority_yet_that_is_said_and_nothing_is_injected() {
     let resources = read(&format!("{SECRET}---\n{CONFIGURATION}"));
-    let desired = desired(&resources, &observed(Authority::None, []));
-    assert_eq!(desired.notes, [Note::NoAuthority]);
+    let store = "control-store".to_owned();
+    let missing = Authority::Missing {
+        store: store.clone(),
+    };
+    let desired = desired(&resources, &observed(missing, []));
+    assert_eq!(desired.notes, [Note::NoAuthority { store }]);
     assert_eq!(desired.certificates.len(), 1);
     assert_eq!(desired.objects[1], resources.objects[1].object);
 }

@@ -194,7 +194,9 @@ fn example_report() -> Report {
     ];
     let mut report = Report::default();
     report.left = example_left()[..2].to_vec();
-    report.notes = vec![Note::NoAuthority];
+    report.notes = vec![Note::AuthorityMade {
+        store: "control-store".to_owned(),
+    }];
     for (kind, name, end) in ends {
         report.add(Outcome {
             key: Key::core(kind, "kube-system", name),
