@@ -27,12 +27,12 @@ pub(crate) struct Status {
     pub(crate) records: Vec<Record>,
 }
 
-/// Asks the cluster for all of it, and at most so many records; its nodes, too, where SSH leads
-/// there.
+/// Asks the cluster for all of it, and at most so many records; its nodes, too, where SSH is to
+/// lead there.
 pub(crate) async fn read(
     server: &Server,
     wish: &Wish,
-    ssh: Option<&Ssh>,
+    ssh: Option<&Result<Ssh, String>>,
     most_records: usize,
 ) -> Result<Status, RequestError> {
     let (key, kinds) = (lease::key(), Kinds::default());

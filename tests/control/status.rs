@@ -1,6 +1,8 @@
 //! `control status`: what must hold beside what a plan writes, asked of real API servers, etcd and
 //! CoreDNS.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -122,6 +124,22 @@ async fn coredns_is_asked() {
     };
     let bad = said(&scene, "CoreDNS").await;
     assert!(bad.starts_with("bad: 10.9.0.5 says "), "{bad}");
+}
+
+#[tokio::test]
+async fn a_store_without_keys_for_ssh_keeps_nothing_else_from_being_told() {
+    let Some(scene) = scene().await else {
+        return;
+    };
+    scene.ssh_key("no key");
+    let store = scene.folder().join("control-store");
+    fs::set_permissions(&store, Permissions::from_mode(0o750)).unwrap();
+    let status = scene.control(&["status", "--hosts", "ssh"]).run().await;
+    // No CoreDNS runs here.
+    assert_eq!(status.code(), 1, "{status}");
+    assert!(status.stdout.contains("RBAC: good"), "{status}");
+    let rivers = "rivers: open, not reached: store control-store: others may read it (mode 0750)";
+    assert_eq!(status.stdout.matches(rivers).count(), 1, "{status}");
 }
 
 #[tokio::test]

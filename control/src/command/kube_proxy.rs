@@ -23,7 +23,9 @@ pub(super) fn run(flags: &Flags, command: &cli::KubeProxy) -> Result<ExitCode, F
     };
     let nodes = named_nodes(&cluster, names)?;
     let fates = block_on(async {
-        let ssh = open_ssh(flags, &open_store(flags)?).await?;
+        let ssh = open_ssh(flags, &open_store(flags)?)
+            .await
+            .map_err(Failure::failed)?;
         Ok(proxy::files(&ssh, &cluster, &nodes, deliver).await)
     })?;
     let said = match flags.output {

@@ -27,7 +27,11 @@ async fn read(flags: &Flags, options: &cli::Status) -> Result<Status, Failure> {
     let wish = read_wish(flags, &cli::Limits::default())?;
     let server = connect(flags, &wish.cluster).await?;
     let ssh = match flags.hosts {
-        Some(OnHosts::Ssh) => Some(open_ssh(flags, &wish.store).await?),
+        // All that can be told without is told.
+        Some(OnHosts::Ssh) => {
+            let opened = open_ssh(flags, &wish.store).await;
+            Some(opened.map_err(|error| error.to_string()))
+        }
         Some(OnHosts::Below(_)) | None => None,
     };
     status::read(&server, &wish, ssh.as_ref(), options.records)

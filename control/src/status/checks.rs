@@ -54,7 +54,7 @@ pub(crate) async fn all(
     server: &Server,
     wish: &Wish,
     observed: &Observed,
-    ssh: Option<&Ssh>,
+    ssh: Option<&Result<Ssh, String>>,
 ) -> Vec<Check> {
     let cluster = &wish.cluster;
     let (access, encryption) = join(access::check(server), encryption::check(wish)).await;
@@ -119,11 +119,13 @@ fn wanted(cluster: &Cluster, is_control_plane: bool) -> Option<RiversFile> {
     cluster.rivers_file(node).ok()
 }
 
-async fn look(ssh: Option<&Ssh>, cluster: &Cluster) -> Vec<Result<Seen, String>> {
-    let Some(ssh) = ssh else {
-        return Vec::new();
-    };
+async fn look(ssh: Option<&Result<Ssh, String>>, cluster: &Cluster) -> Vec<Result<Seen, String>> {
     let nodes: Vec<&Node> = cluster.nodes.iter().collect();
+    let ssh = match ssh {
+        None => return Vec::new(),
+        Some(Ok(ssh)) => ssh,
+        Some(Err(why)) => return nodes.iter().map(|_| Err(why.clone())).collect(),
+    };
     let seen = hosts::seen(ssh, &nodes).await.into_iter();
     seen.map(|seen| seen.map_err(|error| error.to_string()))
         .collect()

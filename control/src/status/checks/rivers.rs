@@ -31,6 +31,8 @@ pub(super) async fn check(server: &Server, nodes: &Nodes<'_>) -> Finding {
             None => {}
         }
     }
+    // Without keys it is the same of each.
+    logins.unreached.dedup();
     let findings = [pods::found(&pods), found(&logins, &sums)];
     let findings: Vec<Finding> = findings.into_iter().flatten().collect();
     let Some(verdict) = findings.iter().map(|(verdict, _)| *verdict).reduce(worse) else {
