@@ -104,6 +104,8 @@ pub(crate) struct Miss {
     pub(crate) arrival: Arrival,
     /// Whether there is an answer whose time is over.
     pub(crate) has_old: bool,
+    /// Whether it waited so long for its turn that nobody is to be flooded with its answer.
+    pub(crate) is_of_a_pile: bool,
     packet: Box<[u8]>,
     /// Whether the log tells of it whatever comes of it.
     is_sampled: bool,
@@ -261,6 +263,7 @@ impl Answers {
             key,
             arrival,
             has_old,
+            is_of_a_pile: false,
             packet: packet.into(),
             is_sampled,
         }))
@@ -333,6 +336,7 @@ impl Answers {
         // It was read before it became a miss.
         if let Ok(query) = self.read(&miss.packet, &miss.arrival) {
             self.put(out, entry, &query, miss.arrival.transport, now);
+            self.spare(out, miss, &query);
         }
         self.note_miss(miss, now);
         let reason = entry.error().map(|error| error.text.as_str());
@@ -380,8 +384,19 @@ impl Answers {
             entry.put_off(now, self.stale.config.failure_recheck);
             self.put_stale(out, &entry, &query, transport);
         }
+        self.spare(out, miss, &query);
         self.note_miss(miss, now);
         true
+    }
+
+    /// Makes of a large answer to one of a pile of questions a word to ask again over TCP,
+    /// where its answer is by then: a pile is not worth making for what comes back.
+    fn spare(&self, out: &mut Vec<u8>, miss: &Miss, query: &Query<'_>) {
+        if miss.is_of_a_pile && out.len() > AMPLE * miss.packet.len() {
+            patch::truncated(out, query);
+            self.metrics.truncated.increment(1);
+            self.metrics.limited(Limit::Pile);
+        }
     }
 
     /// Makes `out` the answer to a query that missed when nobody may be asked.
@@ -554,6 +569,8 @@ const KEEPALIVE: u16 = (IDLE.as_millis() / 100) as u16 - 10;
 /// How long a connection is kept open on which nothing happens (RFC 7766 §6.2.3: "a few
 /// seconds").
 pub(crate) const IDLE: Duration = Duration::from_secs(10);
+/// An answer of a pile has at most so many times the bytes of its question.
+const AMPLE: usize = 2;
 /// Of the questions that come too often over UDP, one in so many is answered with TC:
 /// an honest client comes back over TCP, and one whose address is forged gets a fourth of
 /// what was sent in his name (the "slip" of response rate limiting).

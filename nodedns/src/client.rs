@@ -27,6 +27,12 @@ impl Arrival {
     pub(crate) fn is_too_old(&self, now: Instant) -> bool {
         self.waited(now) > PATIENCE
     }
+
+    /// Whether it may be one of many that were piled up in the name of another, now that its
+    /// turn comes. Who has a connection is who he says.
+    pub(crate) fn is_of_a_pile(&self, now: Instant) -> bool {
+        self.transport == Transport::Udp && self.waited(now) >= PILE
+    }
 }
 
 /// One client. Comparing and hashing take a word.
@@ -59,6 +65,8 @@ impl fmt::Display for Client {
 /// Clients ask again after 5 s, and take the answer to what they asked first until 10
 /// (resolv.conf(5)).
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A second's questions do not make a pile: so many may come at once anyway.
+const PILE: Duration = Duration::from_secs(1);
 const V4: u64 = (u32::MAX as u64) << 32;
 
 #[cfg(test)]

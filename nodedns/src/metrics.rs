@@ -39,7 +39,7 @@ pub(crate) struct Metrics {
     /// Answers cut to fit, TC set.
     pub(crate) truncated: Counter,
     unanswered: [Counter; 7],
-    limited: [Counter; 5],
+    limited: [Counter; 6],
     verdicts: [Counter; 4],
     signatures: Counter,
     hashes: Counter,
@@ -93,6 +93,8 @@ pub(crate) enum Limit {
     Connections = 3,
     /// It sent a message over TCP that is longer than a question can be.
     Length = 4,
+    /// Its questions were piled up, and their large answers not sent over UDP.
+    Pile = 5,
 }
 
 /// What the cache had.
@@ -135,7 +137,7 @@ impl Metrics {
                 "too_old",
             ]
             .map(|reason| counter!(UNANSWERED, "reason" => reason)),
-            limited: ["access", "rate", "waiting", "connections", "length"]
+            limited: ["access", "rate", "waiting", "connections", "length", "pile"]
                 .map(|limit| counter!(LIMITED, "limit" => limit)),
             verdicts: VERDICTS.map(|verdict| counter!(VALIDATIONS, "verdict" => verdict)),
             signatures: counter!(SIGNATURES),

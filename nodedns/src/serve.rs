@@ -168,6 +168,9 @@ impl Service {
                 self.metrics.panics.increment(1);
             }
             next = self.misses.lock().lines.done(client);
+            if let Some(Question { miss, .. }) = &mut next {
+                miss.is_of_a_pile = miss.arrival.is_of_a_pile(Instant::now());
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod memory;
 mod ndots;
 mod node;
 mod outage;
+mod piles;
 mod ports;
 mod process;
 mod recursion;
