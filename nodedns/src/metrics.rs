@@ -49,8 +49,8 @@ pub(crate) struct Metrics {
     pub(crate) clock_off: Gauge,
     /// TCP connections of clients, open now.
     pub(crate) tcp_connections: Gauge,
-    /// TCP connections closed at once, for too many were open.
-    pub(crate) tcp_refused: Counter,
+    /// TCP connections closed to make room for others.
+    pub(crate) tcp_evicted: Counter,
     /// Answers withheld: public names with addresses of one's own.
     pub(crate) rebinding: Counter,
     /// Lines of the query log that a second had no room for.
@@ -145,7 +145,7 @@ impl Metrics {
             trust_questions: counter!(TRUST_QUESTIONS),
             clock_off: gauge!(CLOCK_OFF),
             tcp_connections: gauge!(TCP_CONNECTIONS),
-            tcp_refused: counter!(TCP_REFUSED),
+            tcp_evicted: counter!(TCP_EVICTED),
             rebinding: counter!(REBINDING),
             unlogged: counter!(UNLOGGED),
             miss_seconds: histogram!(MISS_SECONDS),
@@ -470,7 +470,10 @@ fn describe() {
         "Names that are not validated for a while, because somebody said so"
     );
     describe_gauge!(TCP_CONNECTIONS, "TCP connections of clients");
-    describe_counter!(TCP_REFUSED, "TCP connections closed at once: too many");
+    describe_counter!(
+        TCP_EVICTED,
+        "TCP connections closed to make room for others"
+    );
     describe_counter!(PANICS, "Tasks that ended in a panic: a bug each");
     describe_counter!(
         REBINDING,
@@ -536,7 +539,7 @@ const ANCHOR_SEEN: &str = "nodedns_trust_anchor_seen_timestamp_seconds";
 const ANCHOR_QUERIES: &str = "nodedns_trust_anchor_queries_total";
 const NEGATIVE_ANCHORS: &str = "nodedns_negative_anchors";
 const TCP_CONNECTIONS: &str = "nodedns_tcp_connections";
-const TCP_REFUSED: &str = "nodedns_tcp_refused_total";
+const TCP_EVICTED: &str = "nodedns_tcp_evicted_total";
 const PANICS: &str = "nodedns_panics_total";
 const REBINDING: &str = "nodedns_rebinding_total";
 const UNLOGGED: &str = "nodedns_query_log_dropped_total";

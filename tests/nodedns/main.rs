@@ -5,6 +5,7 @@ mod answers;
 mod cache;
 mod clock;
 mod cluster;
+mod connections;
 mod cookies;
 mod denials;
 mod edns;

@@ -50,7 +50,7 @@ pub(crate) async fn serve(
     mut drain: Drain,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let guests = Guests::default();
+    let guests = Guests::new(MAX_CONNECTIONS);
     let welcome = |stream, client, latest: &mut Latest| {
         Connection::of(stream, client, &guests, &service, latest)
     };
@@ -58,14 +58,14 @@ pub(crate) async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, client)) if connections.len() < MAX_CONNECTIONS => {
+                Ok((stream, client)) => {
                     if let Some(connection) = welcome(stream, client, &mut latest) {
                         connections.spawn(connection.run(drain.clone()));
                     }
                 }
-                Ok(_) => service.metrics.tcp_refused.increment(1),
                 Err(error) => {
                     warn!(%error, "cannot accept; is the limit of open files too low?");
+                    guests.make_room();
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -76,9 +76,7 @@ pub(crate) async fn serve(
     if end == End::StepAside {
         // Those who have connected are served, too.
         aside::step_aside(&listener, |stream, client| {
-            if connections.len() < MAX_CONNECTIONS
-                && let Some(connection) = welcome(stream, client, &mut latest)
-            {
+            if let Some(connection) = welcome(stream, client, &mut latest) {
                 connections.spawn(connection.run(drain.clone()));
             }
         })
@@ -130,7 +128,7 @@ impl Connection {
     ) -> Option<Self> {
         let client = client.ip();
         let most = latest.get().answers.connections(client)?;
-        let seat = guests.seat(Client::of(client), most);
+        let seat = guests.seat(Client::of(client), most, std::time::Instant::now());
         if seat.is_none() {
             service.metrics.limited(Limit::Connections);
         }
@@ -164,9 +162,18 @@ impl Connection {
         }
     }
 
+    /// Serves until the client has had all it wants, or others need the place more.
+    async fn run(self, drain: Drain) {
+        let (lost, service) = (self.seat.lost(), Arc::clone(&self.service));
+        tokio::select! {
+            () = self.converse(drain) => {}
+            () = lost => service.metrics.tcp_evicted.increment(1),
+        }
+    }
+
     /// Serves until the client closes, is silent for too long, or does not read;
     /// once the drain has started, until it is silent for a moment.
-    async fn run(mut self, mut drain: Drain) {
+    async fn converse(mut self, mut drain: Drain) {
         // Each miss has a place, so that no answer waits for one.
         let (replies, mut answered) = mpsc::channel(MAX_WAITING);
         let mut last_active = Instant::now();
@@ -181,6 +188,7 @@ impl Connection {
                 last_active = Instant::now();
             }
             self.release();
+            self.seat.used(last_active.into_std(), self.waiting > 0);
             if self.is_broken || has_ended && self.waiting == 0 && self.held_until.is_none() {
                 return;
             }
@@ -218,10 +226,10 @@ impl Connection {
     /// How long no query need be completed or answered. Bytes alone do not count: they may
     /// come one by one for ever.
     fn patience(&self) -> Duration {
-        if self.seat.all() < MAX_CONNECTIONS / 4 * 3 {
-            IDLE
-        } else {
+        if self.seat.is_crowded() {
             CROWDED_IDLE
+        } else {
+            IDLE
         }
     }
 
@@ -345,7 +353,7 @@ fn queue(outgoing: &mut Vec<u8>, answer: &[u8]) {
 
 /// Bytes that a read has room for.
 const READ: usize = 16 << 10;
-/// Connections on one address of one worker.
+/// Connections on one address of one worker. One more takes the place of another.
 const MAX_CONNECTIONS: usize = 4_096;
 /// Bytes of the longest query: the longest name, and more options than there are.
 const MAX_QUERY: u16 = 4_096;
