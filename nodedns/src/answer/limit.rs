@@ -102,10 +102,12 @@ mod tests {
         for hog in 0..50 {
             taken(&rates, client(hog), start, 200);
         }
-        // Both buckets of one of a thousand lie in those of 50: once in 27,000 runs.
-        for other in 1_000..2_000 {
-            assert_eq!(taken(&rates, client(other), start, 1), 1);
-        }
+        // Both buckets of a client lie in those of 50 once in 27,000 times, those of five of a
+        // thousand once in a billion runs.
+        let asked: usize = (1_000..2_000)
+            .map(|other| taken(&rates, client(other), start, 1))
+            .sum();
+        assert!(asked > 995, "{asked} of 1000");
     }
 
     #[test]
