@@ -2,7 +2,7 @@
 """Makes an image of one static program, FROM scratch, as an archive that every container tool reads.
 
 usage: archive.py --name localhost/rivers:0.1.0 --output rivers.tar [--user UID] [--label KEY=VALUE]...
-                  [--folder PATH:UID:MODE]... [--architecture amd64] PATH=FILE...
+                  [--folder PATH:UID:MODE]... [--architecture amd64] [--stop-signal SIGQUIT] PATH=FILE...
 
 The first PATH is what the image starts. The archive is an OCI layout that docker, podman, buildah, nerdctl and
 ctr load as well as one of their own. It depends on its input alone: files are in the order of their names, their
@@ -81,6 +81,7 @@ def image(arguments, epoch):
         mode = 0o755 if os.access(file, os.X_OK) else 0o644
         files[path] = (pathlib.Path(file).read_bytes(), mode)
     content = layer(files, arguments.folder, epoch)
+    stop = {"StopSignal": arguments.stop_signal} if arguments.stop_signal else {}
     created = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     labels = dict(arguments.label)
     config = {
@@ -93,6 +94,7 @@ def image(arguments, epoch):
             "WorkingDir": "/",
             "User": arguments.user,
             "Labels": labels,
+            **stop,
         },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]},
         "history": [{"created": created, "created_by": "deploy/images"}],
@@ -152,6 +154,7 @@ def main():
     parser.add_argument("--label", action="append", default=[], type=pair("="))
     parser.add_argument("--folder", action="append", default=[], type=folder)
     parser.add_argument("--architecture", default="amd64")
+    parser.add_argument("--stop-signal", help="SIGTERM without")
     parser.add_argument("files", nargs="+", type=pair("="), metavar="PATH=FILE")
     arguments = parser.parse_args()
     if ":" not in arguments.name.rsplit("/", 1)[-1]:

@@ -2,5 +2,6 @@
 //! nothing but our images, and then what happens to a node in its life, under load.
 
 mod away;
+mod kubespray;
 mod life;
 mod scene;

@@ -152,7 +152,7 @@ options:
             ("/etc/rivers", folder.as_path()),
             ("/etc/kubernetes/pki", pki.parent().unwrap()),
         ];
-        self.node.static_pod(&manifest, &paths);
+        self.node.static_pod("rivers.yaml", &manifest, &paths);
     }
 
     /// Waits until `control status` has a line that begins and goes on so. What is bad has it end with 1.

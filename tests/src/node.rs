@@ -205,21 +205,22 @@ impl Node {
         fs::write(file, network).expect("a test can write to its folder");
     }
 
-    /// Puts a manifest where kubelet looks for pods that it runs without the API; paths of the host that begin as
-    /// told are others of the test.
+    /// Puts a manifest where kubelet looks for pods that it runs without the API, and says which file that is; paths
+    /// of the host that begin as told are others of the test.
     ///
     /// # Panics
     ///
     /// When the file cannot be written.
-    pub fn static_pod(&self, manifest: &str, paths: &[(&str, &Path)]) {
+    pub fn static_pod(&self, name: &str, manifest: &str, paths: &[(&str, &Path)]) -> PathBuf {
         let mut text = manifest.to_owned();
         for (from, to) in paths {
             let path = |path: &str| format!("hostPath: {{path: {path},");
             assert!(text.contains(&path(from)), "{from} in {text}");
             text = text.replace(&path(from), &path(&to.display().to_string()));
         }
-        let file = self.files.disk.join("pods/pod.yaml");
-        fs::write(file, text).expect("a test can write to its folder");
+        let file = self.files.disk.join("pods").join(name);
+        fs::write(&file, text).expect("a test can write to its folder");
+        file
     }
 
     /// Has kubelet tell pods, from now on, to ask at this address for names.

@@ -1,5 +1,6 @@
 //! Images without a registry: archives that containerd imports.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,7 +25,7 @@ pub const CLIENT: &str = "localhost/client:1";
 #[must_use]
 pub fn coredns(place: &Place, name: &str) -> Option<PathBuf> {
     let program = binaries::built("coredns")?;
-    Some(archive(place, name, &[("/coredns", &program)]))
+    Some(archive(place, name, &[("/coredns", &program)], &[]))
 }
 
 /// The image of the process that holds a pod's namespaces.
@@ -44,7 +45,7 @@ pub fn pause(place: &Place) -> Option<PathBuf> {
         .args(["-static", "-O1", "-o"])
         .arg(&program)
         .arg(&source));
-    Some(archive(place, PAUSE, &[("/pause", &program)]))
+    Some(archive(place, PAUSE, &[("/pause", &program)], &[]))
 }
 
 /// The image of a client: `sleep`, and `getent` and `dig` with the libraries of this machine.
@@ -56,18 +57,32 @@ pub fn pause(place: &Place) -> Option<PathBuf> {
 /// When it cannot be made.
 #[must_use]
 pub fn client(place: &Place) -> Option<PathBuf> {
-    let programs = ["sleep", "getent", "dig"].map(binaries::packaged);
+    packaged(place, CLIENT, &["sleep", "getent", "dig"], &[], &[])
+}
+
+/// An image of programs of this machine, and of further files, with the libraries that they are linked to; it
+/// starts the first program. `flags` are those of `deploy/image/archive.py`.
+///
+/// `None` when a program is missing; the skip has then been reported.
+///
+/// # Panics
+///
+/// When it cannot be made.
+#[must_use]
+pub fn packaged(
+    place: &Place,
+    name: &str,
+    programs: &[&str],
+    further: &[&str],
+    flags: &[&str],
+) -> Option<PathBuf> {
     let mut files = Vec::new();
     for program in programs {
-        let program = program?;
-        files.extend(libraries(&program));
-        files.push(program);
+        files.push(binaries::packaged(program)?);
     }
-    files.sort();
-    files.dedup();
-    // What the image starts comes first.
-    let sleep = files.iter().position(|file| file.ends_with("sleep"));
-    files.swap(0, sleep.expect("it was put in"));
+    files.extend(further.iter().map(PathBuf::from));
+    let linked: BTreeSet<PathBuf> = files.iter().flat_map(|file| libraries(file)).collect();
+    files.extend(linked);
     let files: Vec<(&str, &Path)> = files
         .iter()
         .map(|file| {
@@ -77,7 +92,7 @@ pub fn client(place: &Place) -> Option<PathBuf> {
             )
         })
         .collect();
-    Some(archive(place, CLIENT, &files))
+    Some(archive(place, name, &files, flags))
 }
 
 /// The images of our programs, as `deploy/images` makes them, of what the tests run.
@@ -114,12 +129,13 @@ pub fn root() -> &'static Path {
 }
 
 /// An archive of an image with these files, the first of which it starts.
-fn archive(place: &Place, name: &str, files: &[(&str, &Path)]) -> PathBuf {
+fn archive(place: &Place, name: &str, files: &[(&str, &Path)], flags: &[&str]) -> PathBuf {
     let file = name.replace(['/', ':'], "-");
     let output = place.folder().join(format!("{file}.tar"));
     run(Command::new(root().join("deploy/image/archive.py"))
         .args(["--name", name, "--output"])
         .arg(&output)
+        .args(flags)
         .args(
             files
                 .iter()
@@ -128,9 +144,11 @@ fn archive(place: &Place, name: &str, files: &[(&str, &Path)]) -> PathBuf {
     output
 }
 
-/// The files that a program is linked to.
-fn libraries(program: &Path) -> Vec<PathBuf> {
-    run(Command::new("ldd").arg(program))
+/// The files that a program or a library is linked to; none of what is neither.
+fn libraries(file: &Path) -> Vec<PathBuf> {
+    let said = Command::new("ldd").arg(file).output();
+    let said = said.expect("every Debian has ldd").stdout;
+    String::from_utf8_lossy(&said)
         .lines()
         .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
         .map(PathBuf::from)
