@@ -1,4 +1,5 @@
-//! One process takes the place of another while clients ask: no question is lost.
+//! One process takes the place of another while clients ask: no question is lost. `TEST_SCALE` has it happen more
+//! often.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -34,7 +35,10 @@ async fn no_datagram_is_lost_while_a_process_takes_the_place_of_another() {
     let clients = Clients::start(node.address, "www.example.");
     let serving = replaced(&place, node.peer, &zones).await;
     let (asked, lost) = clients.stop();
-    println!("{asked} questions, {lost} of them lost");
+    println!(
+        "{asked} questions over {} hand-overs, {lost} of them lost",
+        times()
+    );
     assert!(asked > 10_000, "{asked}");
     assert_eq!(lost, 0, "of {asked}");
     drop(serving);
@@ -74,7 +78,7 @@ async fn over_tcp_nothing_is_lost_either() {
         assert!(answered > 1_000, "{answered}");
         assert_eq!(lost, 0, "of {answered}");
         // Once for each process that went, at most: it says goodbye when nothing is on its way.
-        assert!(again <= TIMES, "{again} of {answered}");
+        assert!(again <= times(), "{again} of {answered}");
     }
     drop(serving);
 }
@@ -181,9 +185,9 @@ async fn each_of_two_processes_says_itself_whether_it_answers() {
     assert!(gone.stderr.contains("is it running"), "{gone}");
 }
 
-/// Has the process that serves replaced [`TIMES`] times, and gives the last one.
+/// Has the process that serves replaced so many [`times`], and gives the last one.
 async fn replaced(place: &Place, mut serving: Peer, zones: &str) -> Peer {
-    for _ in 0..TIMES {
+    for _ in 0..times() {
         let next = successor(place, zones).await;
         serving.signal(Signal::TERM);
         let status = serving.exited(Duration::from_secs(10)).await.unwrap();
@@ -221,4 +225,6 @@ impl Scene {
     }
 }
 
-const TIMES: u64 = 4;
+fn times() -> u64 {
+    4 * u64::from(tests::scale())
+}
