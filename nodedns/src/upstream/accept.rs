@@ -63,8 +63,7 @@ pub(super) fn believe(sent: &Sent, packet: &[u8]) -> Belief {
     }
 }
 
-/// The cookie to show next to the server, if `response` has one. One that has none is
-/// believed: not all servers behind an address need have the same software.
+/// The cookie to show next to the server, if `response` has one.
 ///
 /// # Errors
 /// It is not to what was shown, or malformed.
@@ -95,11 +94,11 @@ mod tests {
         );
         let form = Form {
             edns: false,
-            cookie: None,
+            cookie: false,
             mix_case: true,
             recursion: true,
         };
-        Sent::new(&key, form)
+        Sent::new(&key, form, None)
     }
 
     fn reply(sent: &Sent) -> Vec<u8> {
@@ -161,11 +160,11 @@ mod tests {
         let key = Key::new(b"\x01a\0", 1, false, false);
         let form = Form {
             edns: true,
-            cookie: Some(Shown::new([7; 8])),
+            cookie: true,
             mix_case: true,
             recursion: true,
         };
-        let sent = Sent::new(&key, form);
+        let sent = Sent::new(&key, form, Some(Shown::new([7; 8])));
         let with = |cookie: &[u8]| {
             let mut packet = reply(&sent);
             let length = cookie.len() as u16;

@@ -5,6 +5,7 @@
 //!    ├─► cut ────────────────────────► stream ───┘
 //!    ├─► BADCOOKIE ──────────────────► UDP with the cookie that it gave, once, then stream
 //!    ├─► FORMERR, NOTIMP, BADVERS ───► UDP without cookie, then without EDNS
+//!    ├─► no cookie, though it gave one ─► stream; is there none: UDP, once more
 //!    └─► other case, header alone ───► stream; is there none: UDP, plainer
 //! ```
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use crate::cache::key::Key;
 use crate::explain::Over;
 use crate::upstream::Role;
+use crate::upstream::accept::given;
 use crate::upstream::authority::bearing;
 use crate::upstream::failure::Trouble;
 use crate::upstream::pool::Server;
@@ -46,7 +48,7 @@ pub(super) async fn attempt(server: &Server, ask: &Ask) -> Result<(Response, Ove
     let form = Form {
         // Without EDNS there are no signatures, so where they are wanted silence is borne.
         edns: quirks.edns(ask.again && server.is_asked_over_udp() && !ask.key.dnssec_ok()),
-        cookie: server.cookies().to_show(ask.again),
+        cookie: server.cookies().are_shown(ask.again),
         // On a connection nobody has to be kept from guessing.
         mix_case: server.is_asked_over_udp() && quirks.keeps_case(),
         recursion: ask.role == Role::Resolver,
@@ -60,8 +62,7 @@ pub(super) async fn attempt(server: &Server, ask: &Ask) -> Result<(Response, Ove
 }
 
 async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<(Response, Over), Trouble> {
-    let sent = Sent::new(&ask.key, form);
-    let exchange = Exchange::begin(server, &sent).await?;
+    let exchange = Exchange::begin(server, &ask.key, form).await?;
     let reply = match exchange.reply().await? {
         // Whoever sent that must not end the wait for the reply.
         Reply::OtherCase => tokio::select! {
@@ -72,12 +73,19 @@ async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<(Response, O
             Ok(response) = doubted(server, ask, form, false) => return Ok((response, Over::Tcp)),
             reply = exchange.sure_reply() => reply?,
         },
+        Reply::NoCookie(_) => tokio::select! {
+            Ok((response, over)) = proved(server, ask, form, exchange.sent()) => match over {
+                Over::Udp => Reply::Whole(response),
+                Over::Tcp | Over::Tls => return Ok((response, over)),
+            },
+            reply = exchange.sure_reply() => reply?,
+        },
         sure => sure,
     };
     let Reply::Whole(response) = reply else {
         return Ok((over_stream(server, ask, form).await?, Over::Tcp));
     };
-    if form.edns && form.cookie.is_some() {
+    if form.edns && form.cookie {
         if response.rcode() == Rcode::BADCOOKIE {
             return with_the_cookie_given(server, ask, form).await;
         }
@@ -92,13 +100,13 @@ async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<(Response, O
             edns: false,
             ..form
         };
-        let response = plain_udp(server, &Sent::new(&ask.key, plain)).await?;
+        let response = plain_udp(server, &ask.key, plain).await?;
         if !lacks_edns(response.rcode()) {
             server.quirks().refused_edns();
         }
         return Ok((response, Over::Udp));
     }
-    if form.edns && form.cookie.is_none() && ask.again {
+    if form.edns && !form.cookie && ask.again {
         server.cookies().answered_without();
     }
     if form.edns {
@@ -116,12 +124,7 @@ async fn with_the_cookie_given(
     ask: &Ask,
     form: Form,
 ) -> Result<(Response, Over), Trouble> {
-    let form = Form {
-        cookie: server.cookies().to_show(false),
-        ..form
-    };
-    let sent = Sent::new(&ask.key, form);
-    let exchange = Exchange::begin(server, &sent).await?;
+    let exchange = Exchange::begin(server, &ask.key, form).await?;
     match exchange.reply().await? {
         Reply::Whole(response) if response.rcode() != Rcode::BADCOOKIE => Ok((response, Over::Udp)),
         _ => Ok((over_stream(server, ask, form).await?, Over::Tcp)),
@@ -136,11 +139,10 @@ async fn without_cookie(
     form: Form,
 ) -> Result<Option<Response>, Trouble> {
     let form = Form {
-        cookie: None,
+        cookie: false,
         ..form
     };
-    let sent = Sent::new(&ask.key, form);
-    let exchange = Exchange::begin(server, &sent).await?;
+    let exchange = Exchange::begin(server, &ask.key, form).await?;
     match exchange.reply().await? {
         Reply::Whole(response) if !lacks_edns(response.rcode()) => {
             server.cookies().refused();
@@ -161,7 +163,7 @@ async fn doubted(server: &Server, ask: &Ask, form: Form, edns: bool) -> Result<R
         mix_case: false,
         ..form
     };
-    let response = plain_udp(server, &Sent::new(&ask.key, plainer)).await?;
+    let response = plain_udp(server, &ask.key, plainer).await?;
     if form.mix_case && edns == form.edns {
         server.quirks().lost_case();
     } else if form.edns && !edns {
@@ -170,16 +172,55 @@ async fn doubted(server: &Server, ask: &Ask, form: Form, edns: bool) -> Result<R
     Ok(response)
 }
 
+/// The reply to `sent` has no cookie, where the server has given us one before (RFC 7873 §5.3).
+/// What it says over a connection is true, and whether it gives a cookie there; one that speaks
+/// UDP only is asked once more, and not doubted again.
+async fn proved(
+    server: &Server,
+    ask: &Ask,
+    form: Form,
+    sent: &Sent,
+) -> Result<(Response, Over), Trouble> {
+    let with_cookie = Sent::new(&ask.key, form, sent.cookie().copied());
+    let over_tcp = async {
+        let eager = server.is_worth_haste();
+        let asked = server
+            .sessions()
+            .ask(with_cookie.clone(), &ask.tried, eager);
+        match asked.await {
+            Ok(response) if !minds_cookies(response.rcode()) => {
+                if given(&with_cookie, &response).is_ok_and(|given| given.is_none()) {
+                    server.cookies().lacked();
+                }
+                Ok(response)
+            }
+            _ => {
+                let response = over_stream(server, ask, form).await?;
+                server.cookies().lacked();
+                Ok::<_, Trouble>(response)
+            }
+        }
+    };
+    if let Ok(Ok(response)) = timeout(STREAM_PATIENCE, over_tcp).await {
+        return Ok((response, Over::Tcp));
+    }
+    Ok((plain_udp(server, &ask.key, form).await?, Over::Udp))
+}
+
 /// Asks over UDP in a form that leaves nothing to fall back from.
-async fn plain_udp(server: &Server, sent: &Sent) -> Result<Response, Trouble> {
-    let exchange = Exchange::begin(server, sent).await?;
+async fn plain_udp(server: &Server, key: &Key, form: Form) -> Result<Response, Trouble> {
+    let exchange = Exchange::begin(server, key, form).await?;
     match exchange.reply().await? {
         Reply::Whole(response) => Ok(response),
+        Reply::NoCookie(response) => {
+            server.cookies().lacked();
+            Ok(response)
+        }
         Reply::Bare(rcode) => Err(Trouble::Rejected(rcode)),
-        Reply::Cut => Ok(server
-            .sessions()
-            .ask(sent.clone(), &Tried::default(), true)
-            .await?),
+        Reply::Cut => {
+            let sent = Sent::new(key, form, None);
+            Ok(server.sessions().ask(sent, &Tried::default(), true).await?)
+        }
         Reply::OtherCase => Err(Trouble::Useless(
             "answers a question that was not asked: the case of its name is another",
         )),
@@ -188,11 +229,7 @@ async fn plain_udp(server: &Server, sent: &Sent) -> Result<Response, Trouble> {
 
 async fn over_stream(server: &Server, ask: &Ask, form: Form) -> Result<Response, Trouble> {
     let eager = server.is_worth_haste();
-    let form = Form {
-        cookie: None,
-        ..form
-    };
-    let sent = Sent::new(&ask.key, form);
+    let sent = Sent::new(&ask.key, form, None);
     let outcome = server.sessions().ask(sent.clone(), &ask.tried, eager).await;
     let refused = match &outcome {
         Ok(response) => lacks_edns(response.rcode()),
@@ -204,7 +241,7 @@ async fn over_stream(server: &Server, ask: &Ask, form: Form) -> Result<Response,
             edns: false,
             ..form
         };
-        let sent = Sent::new(&ask.key, plain);
+        let sent = Sent::new(&ask.key, plain, None);
         let response = server.sessions().ask(sent, &ask.tried, eager).await?;
         server.quirks().refused_edns();
         response
@@ -221,6 +258,11 @@ async fn over_stream(server: &Server, ask: &Ask, form: Form) -> Result<Response,
 /// RFC 6891 §7: what servers say that do not know OPT, or believe so.
 const fn lacks_edns(rcode: Rcode) -> bool {
     matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS)
+}
+
+/// What servers say that mind a cookie, be it as something that they do not know.
+const fn minds_cookies(rcode: Rcode) -> bool {
+    lacks_edns(rcode) || matches!(rcode, Rcode::BADCOOKIE)
 }
 
 /// Whether the response answers at all, as far as that can be seen without

@@ -18,8 +18,8 @@ pub(super) struct Sent {
 pub(super) struct Form {
     /// With OPT (RFC 6891).
     pub(super) edns: bool,
-    /// What the server knows us by, in OPT.
-    pub(super) cookie: Option<Shown>,
+    /// With what the server knows us by, in OPT, where it is asked over UDP.
+    pub(super) cookie: bool,
     /// With letters large or small by chance, which a forger has to guess, too
     /// (draft-vixie-dnsext-dns0x20).
     pub(super) mix_case: bool,
@@ -28,8 +28,8 @@ pub(super) struct Form {
 }
 
 impl Sent {
-    /// The query that asks for `key`, with an ID that nobody can guess.
-    pub(super) fn new(key: &Key, form: Form) -> Self {
+    /// The query that asks for `key`, with an ID that nobody can guess; `cookie` is for OPT.
+    pub(super) fn new(key: &Key, form: Form, cookie: Option<Shown>) -> Self {
         let mut wire = Vec::with_capacity(HEADER_LEN + key.name().len() + 4 + edns::OPT_LEN);
         let recursion = if form.recursion { flag::RD } else { 0 };
         let checking_disabled = if key.checking_disabled() { flag::CD } else { 0 };
@@ -44,12 +44,12 @@ impl Sent {
         wire.extend_from_slice(&CLASS_IN.to_be_bytes());
         let question_end = wire.len();
         if form.edns {
-            edns::put_query_opt(&mut wire, key.dnssec_ok(), form.cookie.as_ref());
+            edns::put_query_opt(&mut wire, key.dnssec_ok(), cookie.as_ref());
         }
         Self {
             wire,
             question_end,
-            cookie: form.cookie.filter(|_| form.edns),
+            cookie: cookie.filter(|_| form.edns),
         }
     }
 
@@ -104,7 +104,7 @@ mod tests {
 
     const PLAIN: Form = Form {
         edns: false,
-        cookie: None,
+        cookie: false,
         mix_case: false,
         recursion: true,
     };
@@ -116,14 +116,14 @@ mod tests {
             edns: true,
             ..PLAIN
         };
-        let message = Message::from_vec(Sent::new(&key, with_edns).wire()).unwrap();
+        let message = Message::from_vec(Sent::new(&key, with_edns, None).wire()).unwrap();
         let flags = message.metadata;
         assert!(flags.recursion_desired && flags.checking_disabled);
         assert_eq!(message.queries.len(), 1);
         let edns = message.edns.unwrap();
         assert!(edns.flags().dnssec_ok);
         assert_eq!(edns.max_payload(), 1232);
-        let plain = Message::from_vec(Sent::new(&key, PLAIN).wire()).unwrap();
+        let plain = Message::from_vec(Sent::new(&key, PLAIN, None).wire()).unwrap();
         assert!(plain.edns.is_none());
     }
 
@@ -134,19 +134,19 @@ mod tests {
             recursion: false,
             ..PLAIN
         };
-        let message = Message::from_vec(Sent::new(&key, form).wire()).unwrap();
+        let message = Message::from_vec(Sent::new(&key, form, None).wire()).unwrap();
         assert!(!message.metadata.recursion_desired);
     }
 
     #[test]
     fn case_is_mixed_and_nothing_else() {
         let key = Key::new(NAME, 1, false, false);
-        let plain = Sent::new(&key, PLAIN);
+        let plain = Sent::new(&key, PLAIN, None);
         let mixed = Form {
             mix_case: true,
             ..PLAIN
         };
-        let mixed = Sent::new(&key, mixed);
+        let mixed = Sent::new(&key, mixed, None);
         assert_ne!(mixed.question(), plain.question());
         assert!(mixed.question().eq_ignore_ascii_case(plain.question()));
     }

@@ -1,13 +1,14 @@
 //! The engine against servers that behave badly in one way each. Real sockets,
 //! hence real time.
 
+mod cookies;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, Message, MessageType, ResponseCode};
-use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+use hickory_proto::op::{Message, MessageType, ResponseCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
@@ -287,104 +288,6 @@ async fn that_a_server_refuses_edns_is_remembered() {
         assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
     }
     assert_eq!(peer.asked(), 12);
-}
-
-/// The data of the COOKIE option in a question.
-fn cookie(packet: &[u8]) -> Option<Vec<u8>> {
-    let edns = Message::from_vec(packet).unwrap().edns?;
-    match edns.option(EdnsCode::Cookie)? {
-        EdnsOption::Unknown(_, data) => Some(data.clone()),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// `answer` with these cookies.
-fn with_cookie(answer: &[u8], code: ResponseCode, cookie: Vec<u8>) -> Vec<u8> {
-    let mut message = Message::from_vec(answer).unwrap();
-    let mut edns = Edns::new();
-    edns.options_mut().insert(EdnsOption::Unknown(10, cookie));
-    message.edns = Some(edns);
-    message.metadata.response_code = code;
-    message.to_vec().unwrap()
-}
-
-/// Wants to see the cookie that it gives, eight sevens.
-fn strict(packet: &[u8], number: usize) -> Vec<Vec<u8>> {
-    let shown = cookie(packet).unwrap();
-    let both = [&shown[..8], &[7; 8]].concat();
-    let code = if shown == both {
-        ResponseCode::NoError
-    } else {
-        ResponseCode::BADCOOKIE
-    };
-    vec![with_cookie(&good(packet, number)[0], code, both)]
-}
-
-#[tokio::test]
-async fn a_server_is_shown_the_cookie_that_it_gave() {
-    let peer = Peer::start(strict, no_tcp).await;
-    let upstream = peer.upstream(Protocol::Udp);
-    for _ in 0..10 {
-        assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
-    }
-    // Twice the first.
-    assert_eq!(peer.asked(), 11);
-}
-
-#[tokio::test]
-async fn a_server_that_takes_none_of_its_cookies_is_asked_over_tcp() {
-    let peer = Peer::start(
-        |packet, number| {
-            let shown = cookie(packet).unwrap();
-            let both = [&shown[..8], &[number as u8; 8]].concat();
-            vec![with_cookie(
-                &good(packet, number)[0],
-                ResponseCode::BADCOOKIE,
-                both,
-            )]
-        },
-        good_tcp,
-    )
-    .await;
-    let upstream = peer.upstream(Protocol::Udp);
-    assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
-    assert_eq!((peer.asked(), peer.connections.load(Relaxed)), (3, 1));
-}
-
-#[tokio::test]
-async fn a_reply_with_the_cookie_of_another_is_ignored() {
-    let peer = Peer::start(
-        |packet, number| {
-            let truth = good(packet, number).remove(0);
-            let forged = with_cookie(&truth, ResponseCode::Refused, vec![1; 16]);
-            let short = with_cookie(&truth, ResponseCode::Refused, vec![1; 3]);
-            [vec![forged, short], strict(packet, number)].concat()
-        },
-        no_tcp,
-    )
-    .await;
-    let upstream = peer.upstream(Protocol::Udp);
-    assert_eq!(ask(&upstream).await.unwrap(), Rcode::NOERROR);
-    assert_eq!(peer.asked(), 2);
-}
-
-#[tokio::test]
-async fn a_server_that_minds_cookies_gets_no_more_of_them() {
-    let peer = Peer::start(
-        |packet, number| match cookie(packet) {
-            None => good(packet, number),
-            Some(_) => code(packet, ResponseCode::FormErr),
-        },
-        no_tcp,
-    )
-    .await;
-    let upstream = peer.upstream(Protocol::Udp);
-    let signed = Key::new(key().name(), 1, true, true);
-    for _ in 0..10 {
-        let response = answer(&upstream, &signed, Duration::from_secs(4)).await;
-        assert_eq!(response.unwrap().rcode(), Rcode::NOERROR);
-    }
-    assert_eq!(peer.asked(), 11);
 }
 
 #[tokio::test]

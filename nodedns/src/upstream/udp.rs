@@ -2,9 +2,10 @@
 
 use std::io;
 
+use crate::cache::key::Key;
 use crate::upstream::accept::{Belief, believe, given};
 use crate::upstream::pool::Server;
-use crate::upstream::query::Sent;
+use crate::upstream::query::{Form, Sent};
 use crate::upstream::sockets::Lent;
 use crate::wire::Rcode;
 use crate::wire::response::Response;
@@ -22,32 +23,47 @@ pub(super) enum Reply {
     /// An error with nothing but a header: the server cannot read the question,
     /// or somebody has guessed the ID.
     Bare(Rcode),
+    /// A response without a cookie, where the server has given us one before: it gives none any
+    /// more, or somebody has guessed the rest.
+    NoCookie(Response),
 }
 
 /// A question on its way.
 #[derive(Debug)]
 pub(super) struct Exchange<'a> {
     server: &'a Server,
-    sent: &'a Sent,
+    sent: Sent,
     socket: Lent<'a>,
 }
 
 impl<'a> Exchange<'a> {
-    /// Sends the question from a socket whose port is drawn for it. Connecting
-    /// the socket leaves packets from elsewhere out, and lets "port unreachable"
-    /// through.
+    /// Asks for `key` from a socket whose port is drawn for it. Connecting the socket leaves
+    /// packets from elsewhere out, lets "port unreachable" through, and tells which address
+    /// of ours the server sees.
     ///
     /// # Errors
     /// Those of the socket.
-    pub(super) async fn begin(server: &'a Server, sent: &'a Sent) -> io::Result<Self> {
+    pub(super) async fn begin(server: &'a Server, key: &Key, form: Form) -> io::Result<Self> {
         let address = server.forward().address;
         let socket = server.sockets().connected(address)?;
+        let cookie = if form.edns && form.cookie {
+            let own = socket.local_addr()?.ip();
+            Some(server.cookies().to_show(own))
+        } else {
+            None
+        };
+        let sent = Sent::new(key, form, cookie);
         socket.send(sent.wire()).await?;
         Ok(Self {
             server,
             sent,
             socket,
         })
+    }
+
+    /// What was sent.
+    pub(super) const fn sent(&self) -> &Sent {
+        &self.sent
     }
 
     /// The next packet that may be the reply, waited for without end: the caller
@@ -63,17 +79,16 @@ impl<'a> Exchange<'a> {
             // What came before the socket was connected may be from anywhere.
             let is_from_there = from.ip() == address.ip() && from.port() == address.port();
             let belief = if is_from_there {
-                believe(self.sent, &buffer[..length])
+                believe(&self.sent, &buffer[..length])
             } else {
                 Belief::NotOurs
             };
             let ignored = &self.server.metrics().ignored;
-            if let Belief::Ours(response) = &belief
-                && let Ok(Some(next)) = given(self.sent, response)
-            {
-                self.server.cookies().given(next);
-            }
             match belief {
+                Belief::Ours(response) if self.lacks_cookie(&response) => {
+                    ignored.increment(1);
+                    return Ok(Reply::NoCookie(response));
+                }
                 Belief::Ours(response) if response.is_truncated() => return Ok(Reply::Cut),
                 Belief::Ours(response) => return Ok(Reply::Whole(response)),
                 Belief::OtherCase(_) => {
@@ -96,10 +111,21 @@ impl<'a> Exchange<'a> {
     pub(super) async fn sure_reply(&self) -> io::Result<Reply> {
         loop {
             match self.reply().await? {
-                Reply::OtherCase | Reply::Bare(_) => {}
+                Reply::OtherCase | Reply::Bare(_) | Reply::NoCookie(_) => {}
                 sure => return Ok(sure),
             }
         }
+    }
+
+    /// Keeps the cookie that the server has given, if it has; whether it owes one.
+    fn lacks_cookie(&self, response: &Response) -> bool {
+        let cookies = self.server.cookies();
+        match (given(&self.sent, response), self.sent.cookie()) {
+            (Ok(Some(next)), _) => cookies.given(next),
+            (_, Some(shown)) => return cookies.are_due(shown),
+            (_, None) => {}
+        }
+        false
     }
 }
 

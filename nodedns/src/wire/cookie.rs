@@ -46,6 +46,18 @@ impl Shown {
         &self.bytes[..8]
     }
 
+    /// Whether a part of it is the server's.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.length > 8
+    }
+
+    /// The same without what the server gave.
+    pub(crate) fn of_ours_alone(&self) -> Self {
+        let mut client = [0; 8];
+        client.copy_from_slice(self.client());
+        Self::new(client)
+    }
+
     /// What to show next to a server in whose reply the option has this `data`. None when the
     /// reply is not to us, or has no cookie that there may be (RFC 7873 §5.3).
     pub(crate) fn next(&self, data: &[u8]) -> Option<Self> {
