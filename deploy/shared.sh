@@ -6,13 +6,29 @@ die() {
   exit 2
 }
 
+# What the head of a script says, for who asks. All are in this folder, and work in the one above.
+usage() {
+  sed -n '2,/^set /s/^# \{0,1\}//p' "deploy/${0##*/}"
+  exit 0
+}
+
+# Before minutes of building: the tools that are needed, each with what brings it.
+need() {
+  local tool
+  for tool in "$@"; do
+    command -v "${tool%%=*}" >/dev/null || die "${tool%%=*} is not on PATH: install ${tool#*=}"
+  done
+}
+
+# Before them, too: a folder that can be written.
+make_output() { mkdir -p "$1" 2>/dev/null && [[ -w $1 ]] || die "$1 is no folder that can be written: give another --output"; }
+
 version() { sed -n '/^\[workspace.package\]/,/^\[/ s/^version = "\(.*\)"$/\1/p' Cargo.toml; }
 
 description_of() { sed -n 's/^description = "\(.*\)"$/\1/p' "$1/Cargo.toml"; }
 
 # What Rust calls this machine.
 host() {
-  command -v rustc >/dev/null || die "rustc is not on PATH: install Rust, or name it in PATH"
   rustc -vV | sed -n 's/^host: //p'
 }
 
