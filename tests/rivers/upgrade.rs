@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,9 +79,8 @@ async fn a_new_process_that_breaks_off_leaves_everything_with_the_old_one() {
     let mut old = first(&place, server, &[]).await;
     let mut client = old.client().await;
     exchange(&mut client).await.unwrap();
-    let socket = socket(&place);
     for read in [0, 8, 100] {
-        let mut line = UnixStream::connect(&socket).unwrap();
+        let mut line = line(&place).await;
         say(
             &mut line,
             r#"{"message":"hello","protocol":1,"version":"9.9.9","generation":9}"#,
@@ -102,7 +102,7 @@ async fn another_protocol_is_refused_in_words_and_the_old_process_serves_on() {
     let place = Place::loopback();
     let server = server(&place).await;
     let old = first(&place, server, &[]).await;
-    let mut line = UnixStream::connect(socket(&place)).unwrap();
+    let mut line = line(&place).await;
     say(
         &mut line,
         r#"{"message":"hello","protocol":2,"version":"9.9.9","generation":9}"#,
@@ -132,6 +132,28 @@ async fn an_older_generation_ends_with_a_clear_word() {
         "{output}"
     );
     exchange(&mut old.client().await).await.unwrap();
+}
+
+/// Whoever may not look does not know whether anybody serves.
+#[tokio::test]
+async fn a_socket_of_another_user_is_named_with_what_to_do() {
+    let Some(place) = Place::namespace() else {
+        return;
+    };
+    let server = server(&place).await;
+    fs::create_dir(socket(&place).parent().unwrap()).unwrap();
+    let _other = UnixListener::bind(socket(&place)).unwrap();
+    fs::set_permissions(socket(&place), fs::Permissions::from_mode(0o000)).unwrap();
+    // Root without the capability to go past that.
+    let output = Launch::new(&place, "rivers", Path::new("setpriv"))
+        .arg("--bounding-set=-all")
+        .arg(program::path("rivers"))
+        .args(arguments(&place, server))
+        .run()
+        .await;
+    assert_eq!(output.code(), 1, "{output}");
+    let said = "start this one as that user, or give it a --run-dir of its own\n";
+    assert!(output.stderr.ends_with(said), "{output}");
 }
 
 #[tokio::test]
@@ -259,6 +281,14 @@ fn arguments(place: &Place, server: SocketAddr) -> [String; 4] {
 
 fn socket(place: &Place) -> PathBuf {
     place.folder().join(format!("run/{}.sock", listen(place)))
+}
+
+/// A conversation with the process that serves; its socket is there a moment before somebody listens.
+async fn line(place: &Place) -> UnixStream {
+    wait::until("the hand-over", PATIENCE, async || {
+        UnixStream::connect(socket(place))
+    })
+    .await
 }
 
 /// Sends a message of the hand-over, without payload.

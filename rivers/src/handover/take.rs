@@ -1,6 +1,10 @@
 //! The new side: asks the process that serves for everything it has.
 
-use std::{io, os::unix::net::UnixStream, path::Path};
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+};
 
 use tracing::{info, warn};
 
@@ -32,8 +36,17 @@ pub(crate) enum TakeError {
         older: bool,
     },
     /// It goes on serving, as it does whenever a hand-over ends before its commit.
-    #[error("the hand-over from the rivers that is running failed, and it goes on: {0}")]
+    #[error("the hand-over from the rivers that is running failed, and it goes on")]
     Broken(#[source] LineError),
+    /// Whether anybody listens cannot be seen.
+    #[error(
+        "{path} is another user's, and a rivers may be running there: start this one as that user, \
+         or give it a --run-dir of its own"
+    )]
+    Forbidden {
+        /// Where it would.
+        path: PathBuf,
+    },
 }
 
 impl TakeError {
@@ -63,6 +76,10 @@ pub(crate) fn ask(path: &Path, generation: Generation) -> Result<Option<Offer>, 
     let stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
         Err(error) if nobody(&error) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let path = path.to_owned();
+            return Err(TakeError::Forbidden { path });
+        }
         Err(error) => return Err(LineError::from(error).into()),
     };
     let line = Line::new(stream, LIMIT);
