@@ -111,8 +111,11 @@ impl Scene {
                     folder.path(),
                 )
             };
-            let mut servers = [start(0)?, start(1)?, start(2)?];
-            for server in &mut servers {
+            // Of several that find an empty etcd, one of Kubernetes 1.33 may end: "cannot create cluster IP allocator".
+            let mut first = start(0)?;
+            cluster::is_ready(&mut first, &certificates.ca).await?;
+            let mut servers = [first, start(1)?, start(2)?];
+            for server in &mut servers[1..] {
                 cluster::is_ready(server, &certificates.ca).await?;
             }
             (Some(etcd), servers)
