@@ -26,6 +26,7 @@ mod key;
 mod links;
 mod nsec;
 mod nsec3;
+mod proofs;
 mod recent;
 mod response;
 mod signature;

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! judge, secure ─► learn, learn_wildcard ─► by zone: NSEC by name, NSEC3 by hash, wildcards by name and type
-//! a question ─► answer ─┬► the records around it and its wildcard ─► denial: do they deny it? ──────────┬► response
-//!                       └► a wildcard above it, the record around it ─► denial: is there nothing closer?┘
+//! a question ─► answer ─┬► the records around it and its wildcard ─► proofs: do they deny it? ──────────┬► response
+//!                       └► a wildcard above it, the record around it ─► proofs: is there nothing closer?┘
 //! ```
 //!
 //! What is proved is decided by the very code that judges responses: here the records are
@@ -22,9 +22,10 @@ use std::time::{Duration, Instant};
 
 use crate::validate::aggressive::proof::{Message, Proof};
 use crate::validate::budget::Budget;
-use crate::validate::denial::{Proofs, What};
+use crate::validate::denial::What;
 use crate::validate::nsec::Nsec;
 use crate::validate::nsec3::Nsec3;
+use crate::validate::proofs::Proofs;
 use crate::validate::verdict::{Judged, Verdict};
 use crate::wire::name::{Name, suffixes};
 use crate::wire::order::{is_within, label_count, last_labels, wildcard};
