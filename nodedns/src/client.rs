@@ -7,6 +7,34 @@ use std::time::{Duration, Instant};
 
 use crate::wire::patch::Transport;
 
+/// Until when is done what is done about a question. Whoever asked gives up after 5 s
+/// (resolv.conf(5)), and is to be told before that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Due(Instant);
+
+impl Due {
+    /// Of a question that came then, or was made.
+    pub(crate) const fn since(start: Instant) -> Self {
+        Self(start)
+    }
+
+    /// Its turn comes by then, and up to a second later, or not at all.
+    pub(crate) fn turn_by(self) -> Instant {
+        self.0 + TURN
+    }
+
+    /// Servers are asked until then, counted from when its turn came: what is found late is
+    /// still for the cache.
+    pub(crate) fn asked_by(self) -> Instant {
+        self.0 + ASKING
+    }
+
+    /// By then whoever asks has an answer.
+    pub(crate) fn answered_by(self) -> Instant {
+        self.0 + ANSWER
+    }
+}
+
 /// How and when a packet came.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
@@ -17,6 +45,11 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    /// Until when it has to be dealt with.
+    pub(crate) const fn due(&self) -> Due {
+        Due::since(self.at)
+    }
+
     /// How long ago it came.
     pub(crate) fn waited(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.at)
@@ -62,6 +95,11 @@ impl fmt::Display for Client {
     }
 }
 
+/// With the second in which it is looked who has waited for too long, as much as for asking.
+const TURN: Duration = Duration::from_millis(3_500);
+const ASKING: Duration = Duration::from_millis(4_500);
+/// A little more than finding one may take.
+const ANSWER: Duration = Duration::from_millis(4_700);
 /// Clients ask again after 5 s, and take the answer to what they asked first until 10
 /// (resolv.conf(5)).
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -34,6 +34,7 @@ use tracing::debug;
 use crate::cache::entry::{Entry, Limits};
 use crate::cache::key::Key;
 use crate::cache::{Cache, Share};
+use crate::client::Due;
 use crate::coalesce::{Flights, Seat};
 use crate::config::Config;
 use crate::errand::Errand;
@@ -91,10 +92,10 @@ impl Resolver {
         }
     }
 
-    /// The answer to `key`, at the latest after [`BUDGET`]. Not to be cancelled:
+    /// The answer to `key`, at the latest when it is [due](Due::asked_by). Not to be cancelled:
     /// others may wait for the same answer. How it was found goes into `record`.
     pub(crate) async fn resolve(&self, key: &Key, record: Option<&Record>) -> Arc<Entry> {
-        let deadline = Instant::now() + BUDGET;
+        let deadline = deadline();
         match self.flights.board(key) {
             Seat::Pilot(flight) => {
                 let now = Instant::now().into_std();
@@ -121,7 +122,7 @@ impl Resolver {
     /// already, or nobody answers.
     pub(crate) async fn refresh(&self, key: &Key) {
         if let Seat::Pilot(flight) = self.flights.board(key) {
-            let entry = self.find(key, Instant::now() + BUDGET, None).await;
+            let entry = self.find(key, deadline(), None).await;
             flight.land(&entry);
         }
     }
@@ -405,6 +406,11 @@ impl Resolver {
     }
 }
 
+/// That of a question whose turn comes now.
+fn deadline() -> Instant {
+    Due::since(Instant::now().into_std()).asked_by().into()
+}
+
 /// A step of a chain: the names whose CNAMEs count, and where the last one leads.
 struct Link {
     owners: Vec<Vec<u8>>,
@@ -477,8 +483,6 @@ impl From<Failure> for Broken {
     }
 }
 
-/// All the time that a question has. Clients give up after 5 s.
-const BUDGET: Duration = Duration::from_millis(4_500);
 /// The least that RFC 9520 §3.2 asks for: what is mended is seen at once.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
 /// What is withheld is so because somebody says so.

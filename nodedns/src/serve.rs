@@ -20,11 +20,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tracing::error;
 
 use crate::answer::{Answers, Miss, Outcome};
@@ -141,7 +141,7 @@ impl Service {
     /// Answers those whose turn does not come in time: whoever asked is still there to
     /// hear it. To be called once a second.
     pub(crate) fn give_up(&self, now: Instant) {
-        let is_over = |question: &Question| question.miss.arrival.waited(now) >= PATIENCE;
+        let is_over = |question: &Question| question.miss.arrival.due().turn_by() <= now;
         // Not under the lock, where others wait.
         let given_up = self.misses.lock().lines.give_up(is_over);
         for question in given_up {
@@ -203,8 +203,8 @@ impl Service {
                 return;
             }
             None => {
-                let left = IN_TIME.saturating_sub(miss.arrival.waited(Instant::now()));
-                match timeout(left, &mut resolving).await {
+                let end = miss.arrival.due().answered_by();
+                match timeout_at(end.into(), &mut resolving).await {
                     Ok(entry) => entry,
                     // It had to wait for its turn; the answer is still for the cache.
                     Err(_) => {
@@ -314,10 +314,6 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
 
 struct Panicked;
 
-/// A question waits for its turn no longer than that, and up to a second.
-const PATIENCE: Duration = Duration::from_millis(3_500);
-/// By then whoever asks has an answer: a little more than finding one may take.
-const IN_TIME: Duration = Duration::from_millis(4_700);
 /// Questions of one worker that wait, those that wait for the same answer
 /// included: some 2 KiB each, half a KiB of those whose turn has not come.
 const MAX_MISSES: usize = 16_384;

@@ -1,14 +1,12 @@
 //! The keys of the zones with trust anchors, asked for because their time has come
 //! and not because somebody asked (RFC 5011 §2.3); and what is trusted, changed.
 
-use tokio::time::Instant;
-
 use crate::anchors::rfc5011::Observation;
 use crate::anchors::{Anchors, Trusted};
 use crate::cache::key::Key;
 use crate::errand::Errand;
 use crate::resolve::judge::now;
-use crate::resolve::{BUDGET, Resolver};
+use crate::resolve::{Resolver, deadline};
 use crate::validate::Need;
 use crate::validate::budget::Budget;
 use crate::wire::name::{Name, Text};
@@ -33,7 +31,7 @@ impl Resolver {
             .zone_for(key.name(), key.rtype())
             .map(|route| &*route.source)
             .ok_or_else(|| format!("{} is in no zone of this resolver", Text(key.name())))?;
-        let deadline = Instant::now() + BUDGET;
+        let deadline = deadline();
         let mut errand = Errand::new(None);
         let mut disbelieved = None;
         loop {
