@@ -7,15 +7,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, Message};
+use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, Record};
-use tests::binaries;
 use tests::dns::{Question, RecordType};
 use tests::launch::Launch;
 use tests::peer::Peer;
 use tests::place::Place;
+use tests::{binaries, bind, wait};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
@@ -25,37 +25,24 @@ use crate::servers::SOA;
 
 /// BIND with `example.`, whose names have all the same address.
 async fn strict(place: &Place, address: SocketAddr) -> Option<Peer> {
-    let program = binaries::packaged("named")?;
-    let folder = place.folder().display();
+    let file = place.folder().join("example.zone");
     let text = format!("$ORIGIN example.\n$TTL 300\n{SOA}* A 192.0.2.7\n");
-    fs::write(place.folder().join("example.zone"), text).unwrap();
-    let configuration = format!(
-        r#"options {{
-  directory "{folder}";
-  pid-file none;
-  session-keyfile none;
-  listen-on port {port} {{ {ip}; }};
-  listen-on-v6 {{ none; }};
-  recursion no;
-  empty-zones-enable no;
-  require-server-cookie yes;
-}};
-zone "example" {{ type primary; file "example.zone"; }};
-controls {{ }};
-"#,
-        port = address.port(),
-        ip = address.ip(),
+    fs::write(&file, text).unwrap();
+    let options = "  recursion no;\n  require-server-cookie yes;\n";
+    let zone = format!(
+        "zone \"example\" {{ type primary; file \"{}\"; }};\n",
+        file.display()
     );
-    let file = place.folder().join("named.conf");
-    fs::write(&file, configuration).unwrap();
-    let launch = Launch::new(place, "named", &program)
-        .args(["-g", "-n", "1", "-c"])
-        .arg(file);
-    let mut peer = launch.start();
+    let peer = bind::start(place, address, options, &zone).await?;
     let question = Question::new("example.", RecordType::SOA).tcp();
-    peer.ready(Duration::from_secs(30), async || {
-        question.ask(address).await
-    })
+    wait::until(
+        "the zone",
+        Duration::from_secs(30),
+        async || match question.ask(address).await {
+            Ok(reply) if reply.code() == ResponseCode::NoError => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
     .await;
     Some(peer)
 }

@@ -30,7 +30,7 @@
 //! ```
 //!
 //! From top to bottom: the peers ([`kubernetes`], [`etcd`], [`coredns`], [`authoritative`], [`root`], [`recursive`],
-//! [`resolver`], [`vault`], [`node`], [`machine`]) and our
+//! [`resolver`], [`bind`], [`vault`], [`node`], [`machine`]) and our
 //! programs ([`program`]) are each a [`launch::Launch`], which becomes a [`peer::Peer`], in a
 //! [`place::Place`]. [`dns`], [`clients`] and [`admin`] ask and [`wait`] waits; [`pki`] makes certificates; [`binaries`] finds
 //! what to start and skips loudly.
@@ -38,6 +38,7 @@
 pub mod admin;
 pub mod authoritative;
 pub mod binaries;
+pub mod bind;
 pub mod clients;
 pub mod coredns;
 pub mod dns;

@@ -1,5 +1,6 @@
 //! Where a test runs: a folder, and addresses of its own on which all ports are free.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -98,6 +99,14 @@ impl Place {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.site.folder()
+    }
+
+    /// A new folder in it, of the one server of this program at an address.
+    pub(crate) fn folder_of(&self, program: &str, address: SocketAddr) -> String {
+        let name = format!("{program}-{}-{}", address.ip(), address.port());
+        let folder = self.folder().join(name);
+        fs::create_dir(&folder).expect("a place has room for one server at an address");
+        folder.display().to_string()
     }
 
     pub(crate) fn site(&self) -> &Arc<Site> {

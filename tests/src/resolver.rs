@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::authoritative::Zone;
 use crate::binaries;
+use crate::bind;
 use crate::dns::{Question, RecordType};
 use crate::launch::Launch;
 use crate::peer::Peer;
@@ -88,41 +89,21 @@ impl Resolver {
         upstream: SocketAddr,
         anchor: &str,
     ) -> Option<Self> {
-        let program = binaries::packaged("named")?;
         let words: Vec<&str> = anchor.split_whitespace().skip(3).collect();
         let [tag, algorithm, kind, digest @ ..] = &words[..] else {
             panic!("{anchor} is no DS record")
         };
         let digest = digest.concat();
-        let folder = folder(place, "named", address);
-        let text = format!(
-            r#"options {{
-  directory "{folder}";
-  pid-file none;
-  session-keyfile none;
-  listen-on port {port} {{ {ip}; }};
-  listen-on-v6 {{ none; }};
-  forwarders {{ {upstream_ip} port {upstream_port}; }};
-  forward only;
-  recursion yes;
-  dnssec-validation yes;
-  empty-zones-enable no;
-  synth-from-dnssec no;
-  max-cache-ttl 1;
-  max-ncache-ttl 1;
-}};
-trust-anchors {{ . static-ds {tag} {algorithm} {kind} "{digest}"; }};
-controls {{ }};
-"#,
-            port = address.port(),
-            ip = address.ip(),
-            upstream_ip = upstream.ip(),
-            upstream_port = upstream.port(),
+        let options = format!(
+            "  forwarders {{ {} port {}; }};\n  forward only;\n  recursion yes;\n  dnssec-validation yes;\n  \
+             synth-from-dnssec no;\n  max-cache-ttl 1;\n  max-ncache-ttl 1;\n",
+            upstream.ip(),
+            upstream.port(),
         );
-        let file = format!("{folder}/named.conf");
-        fs::write(&file, text).expect("a test can write to its folder");
-        let launch = Launch::new(place, "named", &program).args(["-g", "-n", "1", "-c", &file]);
-        Some(Self::start(launch, address).await)
+        let anchors =
+            format!("trust-anchors {{ . static-ds {tag} {algorithm} {kind} \"{digest}\"; }};\n");
+        let peer = bind::start(place, address, &options, &anchors).await?;
+        Some(Self { peer, address })
     }
 
     /// Where it listens, on UDP and TCP.
@@ -147,7 +128,7 @@ async fn unbound(
     zones: &str,
 ) -> Option<Resolver> {
     let program = binaries::packaged("unbound")?;
-    let folder = folder(place, "unbound", address);
+    let folder = place.folder_of("unbound", address);
     let text = format!(
         r#"server:
   directory: "{folder}"
@@ -174,14 +155,6 @@ remote-control:
     let name = format!("unbound-{}", address.ip());
     let launch = Launch::new(place, &name, &program).args(["-d", "-p", "-c", &file]);
     Some(Resolver::start(launch, address).await)
-}
-
-fn folder(place: &Place, program: &str, address: SocketAddr) -> String {
-    let folder = place
-        .folder()
-        .join(format!("{program}-{}-{}", address.ip(), address.port()));
-    fs::create_dir(&folder).expect("a place has room for one server at an address");
-    folder.display().to_string()
 }
 
 /// As unbound writes addresses.
