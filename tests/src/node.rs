@@ -246,6 +246,7 @@ impl Node {
     /// When the node is off, or kubelet cannot be started again.
     pub fn restart_kubelet(&mut self) {
         let running = self.running.as_mut().expect("the node is switched on");
+        machine::kill(&mut running.kubelet);
         running.kubelet.restart();
     }
 

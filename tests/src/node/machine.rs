@@ -105,12 +105,27 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.peer.kill();
         // Process 1 is the last of its namespace to go.
-        let init = PathBuf::from(format!("/proc/{}", self.init));
-        let start = Instant::now();
-        while init.exists() && start.elapsed() < END_DEADLINE {
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_for_end(&self.init.to_string());
         remove_groups(&self.group);
+    }
+}
+
+/// Kills a program of a machine, and returns when it is gone, with its ports: what [`Peer::kill`] waits for is what
+/// has started it.
+pub(crate) fn kill(program: &mut Peer) {
+    let outer = program.pid().as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children"));
+    program.kill();
+    for child in children.unwrap_or_default().split_whitespace() {
+        wait_for_end(child);
+    }
+}
+
+fn wait_for_end(process: &str) {
+    let process = PathBuf::from(format!("/proc/{process}"));
+    let start = Instant::now();
+    while process.exists() && start.elapsed() < END_DEADLINE {
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
