@@ -1,7 +1,8 @@
 //! One worker: its sockets, what it answers at once, and what it waits for.
 //!
 //! [`udp`], on threads of its own, and [`tcp`], on the worker's runtime, read
-//! queries and hand each to [`Service`]. A hit is answered in place; a miss becomes
+//! queries and hand each to [`Service`]. A hit is answered in place, and so is what NSEC records
+//! deny that were seen before; a miss becomes
 //! a task of [`Misses`] on the runtime, which outlives the client, or waits in its client's
 //! [`lines`]; both are bounded.
 //!
@@ -40,6 +41,20 @@ use crate::wire::patch::Transport;
 pub(crate) struct Parts {
     pub(crate) answers: Answers,
     pub(crate) resolver: Arc<Resolver>,
+}
+
+impl Parts {
+    fn answer_or_deny(&self, out: &mut Vec<u8>, packet: &[u8], arrival: Arrival) -> Outcome {
+        let outcome = self.answers.answer(out, packet, arrival);
+        // A denial that follows from earlier ones takes less time than to hand the miss over.
+        if let Outcome::Miss(miss) = &outcome
+            && let Some(denial) = self.resolver.denied_at_once(&miss.key, arrival.at)
+        {
+            self.answers.finish(out, miss, &denial, arrival.at);
+            return Outcome::Answer;
+        }
+        outcome
+    }
 }
 
 /// The parts of the configuration in force.
@@ -84,7 +99,7 @@ impl Service {
     /// of ours, costs this packet its answer and nothing else.
     fn answer(&self, parts: &Parts, out: &mut Vec<u8>, packet: &[u8], arrival: Arrival) -> Outcome {
         catch_unwind(AssertUnwindSafe(|| {
-            parts.answers.answer(out, packet, arrival)
+            parts.answer_or_deny(out, packet, arrival)
         }))
         .unwrap_or_else(|_| {
             error!("answering a query panicked: please report this");

@@ -215,6 +215,11 @@ impl Validator {
         self.proved.answer(asked, max_iterations, now)
     }
 
+    /// Its denial, if that takes next to no time.
+    pub(crate) fn deny_at_once(&self, asked: &Asked<'_>, now: Instant) -> Option<Judged> {
+        self.proved.deny_at_once(asked, now)
+    }
+
     /// Takes the proofs of a secure response for later questions, and the sets that wildcards
     /// gave.
     fn remember(

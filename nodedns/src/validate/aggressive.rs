@@ -157,12 +157,23 @@ impl Proved {
             return None;
         }
         let state = self.lock();
-        let known = suffixes(asked.name)
-            .take_while(|suffix| suffix.len() >= asked.within.as_wire().len())
-            .find_map(|suffix| state.zones.get(suffix))?;
+        let known = state.of(asked)?;
         let response = known
             .denial(asked, max_iterations, now)
             .or_else(|| known.expansion(asked, max_iterations, now))?;
+        Some(Judged::new(response, &Verdict::Secure))
+    }
+
+    /// The denial of what is `asked`, if it follows from NSEC records and nobody else looks just
+    /// now: it costs little, and waits for nobody.
+    pub(super) fn deny_at_once(&self, asked: &Asked<'_>, now: Instant) -> Option<Judged> {
+        if asked.rtype == rtype::DS {
+            return None;
+        }
+        let state = self.state.try_lock().ok()?;
+        let known = state.of(asked).filter(|known| known.nsec3.is_empty())?;
+        // Nothing is hashed.
+        let response = known.denial(asked, 0, now)?;
         Some(Judged::new(response, &Verdict::Secure))
     }
 
@@ -177,6 +188,13 @@ impl Proved {
 }
 
 impl State {
+    /// The proofs of the innermost zone that has what is `asked`.
+    fn of(&self, asked: &Asked<'_>) -> Option<&Known> {
+        suffixes(asked.name)
+            .take_while(|suffix| suffix.len() >= asked.within.as_wire().len())
+            .find_map(|suffix| self.zones.get(suffix))
+    }
+
     /// What has run out goes, and if that is too little the zone with the most: who has
     /// himself asked for names without end loses his own.
     fn make_room(&mut self, now: Instant) {

@@ -189,6 +189,54 @@ fn a_proof_lives_no_longer_than_its_soa_says() {
     assert_eq!(world.ask("a.example", 28, "."), None);
 }
 
+#[test]
+fn what_nsec_denies_is_denied_at_once_unless_somebody_else_looks() {
+    let (world, root) = (World::new(), Name::root());
+    let wire = |judged: Judged| judged.response().wire().to_vec();
+    for (text, rtype, is_denied) in [
+        ("b.example", rtype::A, true),
+        ("a.example", rtype::TXT, true),
+        ("any.w.example", rtype::TXT, true),
+        ("any.w.example", rtype::A, false),
+        ("a.example", rtype::A, false),
+        ("b.example", rtype::DS, false),
+    ] {
+        let asked_name = name(text);
+        let asked = Asked {
+            name: asked_name.as_wire(),
+            rtype,
+            dnssec_ok: true,
+            within: &root,
+        };
+        let at_once = world.proved.deny_at_once(&asked, world.now).map(wire);
+        assert_eq!(at_once.is_some(), is_denied, "{text}");
+        if is_denied {
+            let answer = world.proved.answer(&asked, 50, world.now).map(wire);
+            assert_eq!(at_once, answer, "{text}");
+        }
+        let _busy = world.proved.lock();
+        assert!(world.proved.deny_at_once(&asked, world.now).is_none());
+    }
+}
+
+#[test]
+fn nothing_is_hashed_at_once() {
+    let (owned, now) = (Owned::new(Vec::new()), Instant::now());
+    let (asked_name, root) = (name("b.z"), Name::root());
+    let asked = Asked {
+        name: asked_name.as_wire(),
+        rtype: rtype::A,
+        dnssec_ok: false,
+        within: &root,
+    };
+    for by_hash in [false, true] {
+        let proved = owned.shown(by_hash, &[true], now);
+        assert!(proved.answer(&asked, 50, now).is_some());
+        let at_once = proved.deny_at_once(&asked, now);
+        assert_eq!(at_once.is_none(), by_hash);
+    }
+}
+
 /// What a zone has at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
