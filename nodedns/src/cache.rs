@@ -9,12 +9,13 @@ pub(crate) mod key;
 mod store;
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use entry::Entry;
+use foldhash::quality::RandomState;
 use key::Key;
 pub(crate) use store::Share;
 use store::Store;
@@ -26,6 +27,7 @@ use crate::wire::order::{compare, is_within};
 #[derive(Debug)]
 pub(crate) struct Cache {
     shards: Box<[Store]>,
+    /// Picks the shard: who knew how could have all names fall into one.
     hasher: RandomState,
     capacity: AtomicUsize,
     evicted: AtomicU64,
@@ -68,7 +70,7 @@ impl Cache {
         let shard = || Store::new(each, capacity.inner(each));
         Self {
             shards: (0..count).map(|_| shard()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             capacity: bytes.into(),
             evicted: AtomicU64::new(0),
         }

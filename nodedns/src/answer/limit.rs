@@ -5,9 +5,11 @@
 //! A bucket is one number, the time at which it will be full again (the generic cell rate
 //! algorithm): taking from it is one addition.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use foldhash::quality::RandomState;
 
 use crate::client::Client;
 
@@ -28,7 +30,7 @@ impl Rates {
         let row = || (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
         Self {
             rows: [row(), row()],
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             start,
             token: SECOND / u64::from(per_second.max(1)),
         }

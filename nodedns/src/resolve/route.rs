@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::quality::RandomState;
+
 use crate::cache::entry::Limits;
 use crate::config::{self, Config, Forward};
 use crate::recurse::Recursor;
@@ -18,7 +20,7 @@ use crate::wire::rtype;
 /// The zones of a configuration.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    by_name: HashMap<Box<[u8]>, Zone>,
+    by_name: HashMap<Box<[u8]>, Zone, RandomState>,
     /// Those that are named, and shared by the zones that name them.
     servers: HashMap<Forward, Arc<Server>>,
     /// One for all zones: what one learns of the world's servers serves the others.
@@ -46,7 +48,7 @@ impl Routes {
     /// The zones of `config`.
     pub(crate) fn new(config: &Config, network: &Arc<Network>) -> Self {
         Self {
-            by_name: HashMap::new(),
+            by_name: HashMap::default(),
             servers: HashMap::new(),
             recursor: None,
             network: Arc::clone(network),
@@ -59,7 +61,7 @@ impl Routes {
     /// server, with all that is known of it.
     pub(crate) fn succeeded(&self, config: &Config, network: &Arc<Network>) -> Self {
         let mut next = Self {
-            by_name: HashMap::new(),
+            by_name: HashMap::default(),
             servers: HashMap::new(),
             recursor: None,
             network: Arc::clone(network),

@@ -22,50 +22,50 @@ pub(super) enum Kind {
     },
 }
 
-/// All of them.
+/// Those below `arpa.`.
 #[derive(Debug)]
 pub(super) struct Names(HashMap<Box<[u8]>, Kind>);
 
 impl Names {
     pub(super) fn new() -> Self {
-        let absent =
-            ["invalid", "onion", "test", "alt"].map(|name| (name.to_owned(), Kind::Absent));
         let reverse = V4_LOOPBACK.into_iter().chain(V6_LOOPBACK);
         let empty = EMPTY.iter().map(|name| (*name).to_owned());
         // 16 to 31.172 and 64 to 127.100 (RFC 1918, RFC 6598).
         let private = (16..=31).map(|second| format!("{second}.172.in-addr.arpa"));
         let shared = (64..=127).map(|second| format!("{second}.100.in-addr.arpa"));
         let empty = empty.chain(private).chain(shared);
-        let empty = empty.map(|name| (name, Kind::Empty));
-        let all = absent.into_iter().chain(empty);
-        let all = all.filter_map(|(name, kind)| {
+        let empty = empty.filter_map(|name| {
             let name = Name::from_text(&name).ok()?;
-            Some((name.as_wire().into(), kind))
+            Some((name.as_wire().into(), Kind::Empty))
         });
         let reverse = reverse.map(|(zone, of)| (zone.into(), Kind::Reverse { of }));
-        let loopback: (Box<[u8]>, Kind) = (LOCALHOST.into(), Kind::Loopback);
-        Self(all.chain(reverse).chain([loopback]).collect())
+        Self(empty.chain(reverse).collect())
     }
 
     /// The special name at or above `name`, which is in lower case, and what it is.
     pub(super) fn find<'a>(&self, name: &'a [u8]) -> Option<(&'a [u8], Kind)> {
         // Nearly all names fail this at once.
-        if !TOPS.iter().any(|top| name.ends_with(top)) {
-            return None;
+        let (top, kind) = TOPS.iter().find(|(top, _)| name.ends_with(top))?;
+        match kind {
+            // Only the rest of the name tells.
+            None => suffixes(name).find_map(|suffix| Some((suffix, *self.0.get(suffix)?))),
+            // Where no label begins there, a longer one ends in these bytes.
+            Some(kind) => suffixes(name)
+                .find(|suffix| suffix.len() == top.len())
+                .map(|top| (top, *kind)),
         }
-        suffixes(name).find_map(|suffix| self.0.get(suffix).map(|kind| (suffix, *kind)))
     }
 }
 
 pub(super) const LOCALHOST: &[u8] = b"\x09localhost\0";
-/// What all of them end in.
-const TOPS: [&[u8]; 6] = [
-    b"\x04arpa\0",
-    LOCALHOST,
-    b"\x07invalid\0",
-    b"\x05onion\0",
-    b"\x04test\0",
-    b"\x03alt\0",
+/// What all of them end in, and what each is, but for `arpa.`.
+const TOPS: [(&[u8], Option<Kind>); 6] = [
+    (b"\x04arpa\0", None),
+    (LOCALHOST, Some(Kind::Loopback)),
+    (b"\x07invalid\0", Some(Kind::Absent)),
+    (b"\x05onion\0", Some(Kind::Absent)),
+    (b"\x04test\0", Some(Kind::Absent)),
+    (b"\x03alt\0", Some(Kind::Absent)),
 ];
 /// Zone and name.
 const V4_LOOPBACK: [(&[u8], &[u8]); 1] = [(
