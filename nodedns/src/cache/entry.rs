@@ -150,7 +150,7 @@ impl Entry {
 
     /// Whether it may be used at `now`.
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
-        !self.left(now).is_zero()
+        now.saturating_duration_since(self.stored) < Duration::from_millis(self.lifetime.into())
     }
 
     /// For how long it may still be used.
@@ -167,9 +167,10 @@ impl Entry {
             && now.saturating_duration_since(self.stored) < Duration::from_millis(most)
     }
 
-    /// Whether its time will soon be over: of ten parts less than one is left.
+    /// Whether its time will soon be over, or is: of ten parts less than one is left.
     pub(crate) fn is_almost_over(&self, now: Instant) -> bool {
-        self.left(now).as_millis() < u128::from(self.lifetime / 10)
+        let most = self.lifetime - self.lifetime / 10;
+        now.saturating_duration_since(self.stored) > Duration::from_millis(most.into())
     }
 
     /// Whether whoever calls is to ask for a newer one, which nobody else is then for so

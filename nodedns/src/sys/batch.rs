@@ -1,7 +1,7 @@
 //! Datagrams received by one system call, and answered by one.
 
 use std::io;
-use std::mem::zeroed;
+use std::mem::{MaybeUninit, zeroed};
 use std::os::fd::{AsFd, AsRawFd as _};
 
 use libc::{c_int, c_uint, iovec, mmsghdr};
@@ -42,10 +42,7 @@ impl Batch {
     /// Those of recvmmsg(2); `WouldBlock` when there was none.
     pub(crate) fn receive(&mut self, socket: impl AsFd) -> io::Result<usize> {
         self.ready.clear();
-        // SAFETY: both are structures of integers and pointers, for which zeroes are
-        // good values: no buffer, no address.
-        let (mut headers, mut buffers): ([mmsghdr; BATCH], [iovec; BATCH]) =
-            unsafe { (zeroed(), zeroed()) };
+        let (mut headers, mut buffers) = (unset::<mmsghdr>(), unset());
         let packets = self.packets.chunks_exact_mut(MAX_QUERY);
         for (((header, buffer), packet), origin) in headers
             .iter_mut()
@@ -54,9 +51,11 @@ impl Batch {
             .zip(&mut self.origins)
             .take(self.wanted)
         {
-            buffer.iov_base = packet.as_mut_ptr().cast();
-            buffer.iov_len = packet.len();
-            let header = &mut header.msg_hdr;
+            let buffer = buffer.write(iovec {
+                iov_base: packet.as_mut_ptr().cast(),
+                iov_len: packet.len(),
+            });
+            let header = &mut header.write(empty()).msg_hdr;
             header.msg_iov = buffer;
             header.msg_iovlen = 1;
             header.msg_name = (&raw mut origin.address).cast();
@@ -72,7 +71,7 @@ impl Batch {
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                headers.as_mut_ptr(),
+                headers.as_mut_ptr().cast(),
                 self.wanted as c_uint,
                 libc::MSG_WAITFORONE,
                 std::ptr::null_mut(),
@@ -80,6 +79,8 @@ impl Batch {
         };
         let received = count(received)?;
         for (place, header) in headers.iter().enumerate().take(received) {
+            // SAFETY: no more are received than are set up.
+            let header = unsafe { header.assume_init_ref() };
             self.lengths[place] = header.msg_len as usize;
             let origin = &mut self.origins[place];
             origin.control_len = header.msg_hdr.msg_controllen;
@@ -134,24 +135,33 @@ fn send_some<'a>(
     socket: impl AsFd,
     datagrams: impl Iterator<Item = (&'a [u8], &'a Origin)>,
 ) -> usize {
-    // SAFETY: as in `Batch::receive`.
-    let (mut headers, mut buffers): ([mmsghdr; BATCH], [iovec; BATCH]) =
-        unsafe { (zeroed(), zeroed()) };
+    let (mut headers, mut buffers) = (unset::<mmsghdr>(), unset());
     let mut number = 0;
     for ((header, buffer), (data, to)) in headers.iter_mut().zip(&mut buffers).zip(datagrams) {
-        set_up(&mut header.msg_hdr, buffer, data, to);
+        let header = &mut header.write(empty()).msg_hdr;
+        header.msg_iov = buffer.write(iovec {
+            iov_base: data.as_ptr().cast_mut().cast(),
+            iov_len: data.len(),
+        });
+        header.msg_iovlen = 1;
+        header.msg_name = (&raw const to.address).cast_mut().cast();
+        header.msg_namelen = to.address_len() as libc::socklen_t;
+        if to.control_len > 0 {
+            header.msg_control = (&raw const to.control).cast_mut().cast();
+            header.msg_controllen = to.control_len;
+        }
         number += 1;
     }
     let socket = socket.as_fd();
     let mut rest = &mut headers[..number];
     let mut failed = 0;
     while !rest.is_empty() {
-        // SAFETY: the descriptor is open as long as it is borrowed; each header is
-        // set up by `set_up` with what is borrowed for `'a`, and the kernel only reads it.
+        // SAFETY: the descriptor is open as long as it is borrowed; each of these headers is
+        // set up above with what is borrowed for `'a`, and the kernel only reads that.
         let sent = unsafe {
             libc::sendmmsg(
                 socket.as_raw_fd(),
-                rest.as_mut_ptr(),
+                rest.as_mut_ptr().cast(),
                 rest.len() as c_uint,
                 libc::MSG_DONTWAIT,
             )
@@ -166,18 +176,16 @@ fn send_some<'a>(
     failed
 }
 
-/// Points `header` to what is to be sent. The kernel writes through none of it.
-fn set_up(header: &mut libc::msghdr, buffer: &mut iovec, data: &[u8], to: &Origin) {
-    buffer.iov_base = data.as_ptr().cast_mut().cast();
-    buffer.iov_len = data.len();
-    header.msg_iov = buffer;
-    header.msg_iovlen = 1;
-    header.msg_name = (&raw const to.address).cast_mut().cast();
-    header.msg_namelen = to.address_len() as libc::socklen_t;
-    if to.control_len > 0 {
-        header.msg_control = (&raw const to.control).cast_mut().cast();
-        header.msg_controllen = to.control_len;
-    }
+/// Room for as many as one call takes. Only as many are set as there are datagrams: to set all
+/// would take longer than to answer one.
+const fn unset<T>() -> [MaybeUninit<T>; BATCH] {
+    [const { MaybeUninit::uninit() }; BATCH]
+}
+
+/// No buffer, no address.
+const fn empty() -> mmsghdr {
+    // SAFETY: it is a structure of integers and pointers, for which zeroes are good values.
+    unsafe { zeroed() }
 }
 
 fn count(result: c_int) -> io::Result<usize> {
