@@ -140,15 +140,15 @@ impl Service {
         let mut misses = self.misses.lock();
         misses.reap();
         if turn.0.is_empty() {
-            misses.tasks.spawn(service.ask_for(client, question));
+            misses.spawn(service.ask_for(client, question));
             return;
         }
         turn.0.push((client, question));
         let turn = std::mem::take(&mut turn.0);
         misses.tasks.spawn(async move {
-            let tasks = &mut service.misses.lock().tasks;
+            let mut misses = service.misses.lock();
             for (client, question) in turn {
-                tasks.spawn(Arc::clone(&service).ask_for(client, question));
+                misses.spawn(Arc::clone(&service).ask_for(client, question));
             }
         });
     }
@@ -255,7 +255,7 @@ impl Service {
         misses.reap();
         if misses.tasks.len() < MAX_MISSES / 2 {
             let (service, parts) = (Arc::clone(self), Arc::clone(parts));
-            misses.tasks.spawn(async move {
+            misses.spawn(async move {
                 if caught(parts.resolver.refresh(&key)).await.is_err() {
                     error!("renewing an answer panicked: please report this");
                     service.metrics.panics.increment(1);
@@ -311,6 +311,11 @@ impl Misses {
 }
 
 impl Open {
+    /// Boxed, for it is large: the runtime would copy it ten times over.
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(Box::pin(task));
+    }
+
     fn reap(&mut self) {
         while self.tasks.try_join_next().is_some() {}
     }

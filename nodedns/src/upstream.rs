@@ -340,7 +340,8 @@ impl<'a> Race<'a> {
             self.probe(at, now);
         } else {
             let attempt = self.attempt(at, now);
-            self.attempts.spawn(attempt);
+            // It is large: the runtime would copy it ten times over.
+            self.attempts.spawn(Box::pin(attempt));
         }
         until
     }
