@@ -12,24 +12,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{interval, timeout};
 
-use crate::limits::{limited, resident};
-use crate::node::{Node, zone};
-use crate::servers::coredns;
+use crate::limits::{hung_and_well, resident};
+use crate::node::Node;
 
 /// Some say nothing, most ask for what nobody answers, so that they have something to wait for.
 #[tokio::test]
 async fn a_flood_of_connections_costs_another_client_no_answer() {
     let place = Place::loopback();
-    let Some(hung) = coredns(&place, 2, "hung.", "* A 192.0.2.7").await else {
+    let Some((_hung, _well, node)) = hung_and_well(&place, "limits: {exempt: []}\n").await else {
         return;
     };
-    let Some(well) = coredns(&place, 3, "well.", "* A 192.0.2.8").await else {
-        return;
-    };
-    let zones = zone("hung.", &[hung.address().to_string()])
-        + &zone("well.", &[well.address().to_string()]);
-    let node = limited(&place, &zones, "limits: {exempt: []}\n").await;
-    hung.peer.pause();
     let mut other = Other::new(&node, place.address(8)).await;
     other.round("before").await;
     let before = resident(&node.peer);

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
+use tests::coredns::CoreDns;
 use tests::dns::{Question, RecordType, Reply};
 use tests::peer::Peer;
 use tests::place::Place;
@@ -25,6 +26,18 @@ pub(crate) async fn limited(place: &Place, zones: &str, lines: &str) -> Node {
         .arg("--config")
         .arg(write(place, &(configuration(place, zones) + lines)));
     Node::of(launch, address(place), place.socket_address(1, 9253)).await
+}
+
+/// The server of `hung.`, which answers nobody, that of `well.`, which does, and nodedns with these
+/// lines in its configuration.
+pub(crate) async fn hung_and_well(place: &Place, lines: &str) -> Option<(CoreDns, CoreDns, Node)> {
+    let hung = coredns(place, 2, "hung.", "* A 192.0.2.7").await?;
+    let well = coredns(place, 3, "well.", "* A 192.0.2.8").await?;
+    let zones = zone("hung.", &[hung.address().to_string()])
+        + &zone("well.", &[well.address().to_string()]);
+    let node = limited(place, &zones, lines).await;
+    hung.peer.pause();
+    Some((hung, well, node))
 }
 
 fn hog(place: &Place) -> IpAddr {
@@ -140,17 +153,10 @@ async fn beyond_its_rate_a_client_is_sent_to_tcp_and_there_made_to_wait() {
 #[tokio::test]
 async fn beyond_its_share_a_client_waits_and_then_fails_alone() {
     let place = Place::loopback();
-    let Some(hung) = coredns(&place, 2, "hung.", "* A 192.0.2.7").await else {
-        return;
-    };
-    let Some(well) = coredns(&place, 3, "well.", "* A 192.0.2.8").await else {
-        return;
-    };
-    let zones = zone("hung.", &[hung.address().to_string()])
-        + &zone("well.", &[well.address().to_string()]);
     let lines = "limits: {questions: 2, waiting: 4, exempt: []}\n";
-    let node = limited(&place, &zones, lines).await;
-    hung.peer.pause();
+    let Some((hung, _well, node)) = hung_and_well(&place, lines).await else {
+        return;
+    };
     let mut asking = JoinSet::new();
     for number in 0..10 {
         let question = Question::new(&format!("n{number}.hung."), RecordType::A).from(hog(&place));
