@@ -304,12 +304,11 @@ impl Core {
                     Event::Found {
                         finding, reason, ..
                     } => {
-                        let finding = match finding {
-                            // Nobody tells it here: nobody may.
-                            Finding::Unsaid if !is_told => &Finding::Alive,
-                            finding => finding,
-                        };
                         member.upstream.found(*finding, now, health, rng);
+                        // Nobody tells it here: nobody may. Those that did may have left.
+                        if !is_told {
+                            member.upstream.excuse();
+                        }
                         match finding {
                             Finding::Ready => member.reason = None,
                             Finding::Unsaid if member.upstream.state() == State::Up => {

@@ -412,6 +412,37 @@ fn the_last_word_against_an_upstream_is_kept_until_it_is_well() {
     }
 }
 
+#[test]
+fn one_that_has_no_word_for_us_is_up_once_those_that_had_one_have_left() {
+    let now = Instant::now();
+    let mut core = core(&["10.9.0.2:6443", "10.9.0.3:6443"], now);
+    let probes = core.tick(now);
+    let ids: Vec<Id> = probes
+        .iter()
+        .map(|action| match action {
+            Action::Probe { upstream, .. } => *upstream,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    core.handle(&found(ids[1], Finding::Ready), now);
+    let actions = core.handle(&found(ids[0], Finding::Unsaid), now);
+    assert_eq!(words(&actions), ["10.9.0.2:6443 is draining"]);
+
+    let rest: Vec<Address> = vec!["10.9.0.2:6443".parse().unwrap()];
+    core.listen(LISTENER, &rest, Health::default(), now);
+    let actions = core.handle(&found(ids[0], Finding::Unsaid), now);
+    assert_eq!(words(&actions), ["10.9.0.2:6443 is up"]);
+
+    // It has not started since, whoever comes and has a word.
+    let later = now + UNSAID;
+    let both = ["10.9.0.2:6443", "10.9.0.4:6443"].map(|seed| seed.parse().unwrap());
+    core.listen(LISTENER, &both, Health::default(), later);
+    let newcomer = core.snapshot().choices(LISTENER)[1].id;
+    core.handle(&found(newcomer, Finding::Ready), later);
+    let actions = core.handle(&found(ids[0], Finding::Unsaid), later);
+    assert_eq!(words(&actions), [""; 0]);
+}
+
 /// Three upstreams that are up, of a listener whose connections drift.
 fn drifting(now: Instant) -> (Core, [Id; 3]) {
     let mut core = core(&["10.9.0.2:6443", "10.9.0.3:6443", "10.9.0.4:6443"], now);

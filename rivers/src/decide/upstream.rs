@@ -234,7 +234,9 @@ impl Upstream {
                 let since = *self.unsaid.get_or_insert(now);
                 self.is_draining = now < since + UNSAID;
                 // It has a word within seconds if it ever has one.
-                self.readyz_at = now;
+                if self.is_draining {
+                    self.readyz_at = now;
+                }
                 self.good(now, health);
             }
             Finding::Silent | Finding::Failed => {
@@ -258,6 +260,14 @@ impl Upstream {
             };
             // From start to start, so that a slow answer does not stretch the interval.
             self.probe = Probe::Due((since + pause).max(now));
+        }
+    }
+
+    /// That its `/readyz` has no word for us speaks not against it. For how long it has had none is
+    /// still known: one that has not just started does not start when another one has a word.
+    pub(super) const fn excuse(&mut self) {
+        if self.unsaid.is_some() {
+            self.is_draining = false;
         }
     }
 
