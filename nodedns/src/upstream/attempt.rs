@@ -74,11 +74,13 @@ async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<(Response, O
             reply = exchange.sure_reply() => reply?,
         },
         Reply::NoCookie(_) => tokio::select! {
+            // Right behind a forged reply comes the server's own: then nobody else is asked.
+            biased;
+            reply = exchange.sure_reply() => reply?,
             Ok((response, over)) = proved(server, ask, form, exchange.sent()) => match over {
                 Over::Udp => Reply::Whole(response),
                 Over::Tcp | Over::Tls => return Ok((response, over)),
             },
-            reply = exchange.sure_reply() => reply?,
         },
         sure => sure,
     };
