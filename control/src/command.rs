@@ -93,9 +93,9 @@ fn open_store(flags: &Flags) -> Result<Store, Failure> {
 }
 
 /// The way to hosts, with the store's keys where it has some.
-async fn open_ssh(flags: &Flags, store: &Store) -> anyhow::Result<Ssh> {
-    let keys = store.ssh_keys().await?;
-    Ok(Ssh::new(keys, flags.known_hosts.clone())?)
+async fn open_ssh(flags: &Flags, store: &Store) -> Result<Ssh, Failure> {
+    let keys = store.ssh_keys().await.map_err(Failure::failed)?;
+    Ssh::new(keys, flags.known_hosts.clone()).map_err(Failure::failed)
 }
 
 /// A name for this process, for records and the Lease: no other has it.

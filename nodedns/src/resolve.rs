@@ -156,10 +156,7 @@ impl Resolver {
     /// The answer that follows from what signed zones have proved before, unless it has an
     /// address that may not be there.
     fn proved(&self, key: &Key) -> Option<Arc<Entry>> {
-        let zone = self
-            .routes
-            .zone_of(key.name())
-            .filter(|zone| zone.validate)?;
+        let zone = self.validated(key)?;
         let epoch = self.judge.validator().epoch();
         let judged = self.judge.proved(key, &zone.name)?;
         let offence = self.filter.offence(key, judged.response(), &self.routes);
@@ -177,12 +174,15 @@ impl Resolver {
     /// The denial of `key`, if it follows from what signed zones have proved before and takes
     /// next to no time. Nothing in it is anybody's address.
     pub(crate) fn denied_at_once(&self, key: &Key, now: std::time::Instant) -> Option<Entry> {
-        let zone = self
-            .routes
-            .zone_of(key.name())
-            .filter(|zone| zone.validate)?;
+        let zone = self.validated(key)?;
         let denied = self.judge.denied_at_once(key, &zone.name, now)?;
         Some(Entry::of(denied, zone.limits, now))
+    }
+
+    /// The zone that has the name, if its answers are validated.
+    fn validated(&self, key: &Key) -> Option<&Zone> {
+        let zone = self.routes.zone_of(key.name())?;
+        zone.validate.then_some(zone)
     }
 
     /// Asks, and keeps the answer.

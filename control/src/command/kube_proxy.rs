@@ -23,9 +23,7 @@ pub(super) fn run(flags: &Flags, command: &cli::KubeProxy) -> Result<ExitCode, F
     };
     let nodes = named_nodes(&cluster, names)?;
     let fates = block_on(async {
-        let ssh = open_ssh(flags, &open_store(flags)?)
-            .await
-            .map_err(Failure::failed)?;
+        let ssh = open_ssh(flags, &open_store(flags)?).await?;
         Ok(proxy::files(&ssh, &cluster, &nodes, deliver).await)
     })?;
     let said = match flags.output {

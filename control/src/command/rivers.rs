@@ -29,9 +29,7 @@ fn deploy(flags: &Flags, options: &cli::Deploy, cluster: &Cluster) -> Result<Exi
         let through = Through::new(flags.kubeconfig.as_deref())
             .await
             .map_err(Failure::usage)?;
-        let ssh = open_ssh(flags, &open_store(flags)?)
-            .await
-            .map_err(Failure::failed)?;
+        let ssh = open_ssh(flags, &open_store(flags)?).await?;
         let deployment = Deployment {
             targets: &targets,
             ssh: &ssh,
@@ -64,9 +62,7 @@ fn deploy(flags: &Flags, options: &cli::Deploy, cluster: &Cluster) -> Result<Exi
 fn status(flags: &Flags, on: &OnNodes, cluster: &Cluster) -> Result<ExitCode, Failure> {
     let targets = targets(on, cluster)?;
     let found = block_on(async {
-        let ssh = open_ssh(flags, &open_store(flags)?)
-            .await
-            .map_err(Failure::failed)?;
+        let ssh = open_ssh(flags, &open_store(flags)?).await?;
         Ok(deploy::look(&ssh, &targets).await)
     })?;
     let said = match flags.output {

@@ -30,7 +30,7 @@ async fn read(flags: &Flags, options: &cli::Status) -> Result<Status, Failure> {
         // All that can be told without is told.
         Some(OnHosts::Ssh) => {
             let opened = open_ssh(flags, &wish.store).await;
-            Some(opened.map_err(|error| error.to_string()))
+            Some(opened.map_err(|failure| failure.to_string()))
         }
         Some(OnHosts::Below(_)) | None => None,
     };

@@ -152,10 +152,6 @@ impl Proved {
         max_iterations: u16,
         now: Instant,
     ) -> Option<Judged> {
-        // Of a name that is delegated the zone above it has the DS: that is asked for.
-        if asked.rtype == rtype::DS {
-            return None;
-        }
         let state = self.lock();
         let known = state.of(asked)?;
         let response = known
@@ -167,9 +163,6 @@ impl Proved {
     /// The denial of what is `asked`, if it follows from NSEC records and nobody else looks just
     /// now: it costs little, and waits for nobody.
     pub(super) fn deny_at_once(&self, asked: &Asked<'_>, now: Instant) -> Option<Judged> {
-        if asked.rtype == rtype::DS {
-            return None;
-        }
         let state = self.state.try_lock().ok()?;
         let known = state.of(asked).filter(|known| known.nsec3.is_empty())?;
         // Nothing is hashed.
@@ -190,6 +183,10 @@ impl Proved {
 impl State {
     /// The proofs of the innermost zone that has what is `asked`.
     fn of(&self, asked: &Asked<'_>) -> Option<&Known> {
+        // Of a name that is delegated the zone above it has the DS: that is asked for.
+        if asked.rtype == rtype::DS {
+            return None;
+        }
         suffixes(asked.name)
             .take_while(|suffix| suffix.len() >= asked.within.as_wire().len())
             .find_map(|suffix| self.zones.get(suffix))
