@@ -5,10 +5,11 @@
 //! whose locks are for those who insert: a hit waits for nobody.
 
 pub(crate) mod entry;
+mod ghost;
 pub(crate) mod key;
+mod queue;
 mod store;
 
-use std::collections::HashSet;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use std::time::Instant;
 
 use entry::Entry;
 use foldhash::quality::RandomState;
-use key::Key;
+use key::{Key, Parts};
 pub(crate) use store::Share;
 use store::Store;
 
@@ -89,7 +90,7 @@ impl Cache {
         key: &Key,
         look: impl FnOnce(&Arc<Entry>, u8) -> T,
     ) -> Option<T> {
-        self.shard(key).get(key.as_bytes(), look)
+        self.shard(key.parts()).get(key, look)
     }
 
     /// The answer kept under `key` that may be used at `now` if there is nothing newer.
@@ -99,17 +100,17 @@ impl Cache {
     }
 
     /// Keeps `entry`, unless it may not be kept at all.
-    pub(crate) fn insert(&self, key: &Key, entry: Arc<Entry>, share: Share, now: Instant) {
+    pub(crate) fn insert(&self, entry: Arc<Entry>, share: Share, now: Instant) {
         if entry.is_fresh(now) {
-            let evicted = self.shard(key).insert(key.as_bytes(), entry, share, now);
+            let evicted = self.shard(entry.key()).insert(entry, share, now);
             self.evicted.fetch_add(evicted, Ordering::Relaxed);
         }
     }
 
     /// Forgets the answer under `key`.
     pub(crate) fn remove(&self, key: &Key) {
-        self.shard(key)
-            .remove(&HashSet::from([key.as_bytes().into()]));
+        let shard = self.shard(key.parts());
+        shard.remove(shard.get(key, |entry, _| Arc::clone(entry)));
     }
 
     /// Forgets all answers that have anything to do with names at or below one of
@@ -123,8 +124,7 @@ impl Cache {
     /// looked at without a lock: who inserts waits for the removal only.
     pub(crate) fn forget(&self, is_meant: impl Fn(&Entry) -> bool) -> usize {
         let forget = |shard: &Store| {
-            let meant = shard.filter_map(|key, entry| is_meant(entry).then(|| Arc::clone(key)));
-            shard.remove(&meant.into_iter().collect())
+            shard.remove(shard.filter_map(|entry| is_meant(entry).then(|| Arc::clone(entry))))
         };
         self.shards.iter().map(forget).sum()
     }
@@ -140,17 +140,14 @@ impl Cache {
     }
 
     /// What may be used at `now` of names at or below `top`, by name.
-    pub(crate) fn list(&self, top: &Name, now: Instant) -> Vec<(Key, Arc<Entry>)> {
-        let pick = |key: &Arc<[u8]>, entry: &Arc<Entry>| {
-            let key = Key::from_bytes(key)?;
-            (entry.is_fresh(now) && is_within(key.name(), top.as_wire()))
-                .then(|| (key, Arc::clone(entry)))
-        };
+    pub(crate) fn list(&self, top: &Name, now: Instant) -> Vec<Arc<Entry>> {
+        let is_meant =
+            |entry: &Entry| entry.is_fresh(now) && is_within(entry.name(), top.as_wire());
+        let pick = |entry: &Arc<Entry>| is_meant(entry).then(|| Arc::clone(entry));
         let shards = self.shards.iter();
-        let mut found: Vec<(Key, Arc<Entry>)> =
-            shards.flat_map(|shard| shard.filter_map(pick)).collect();
-        found.sort_by(|(one, _), (other, _)| {
-            compare(one.name(), other.name()).then_with(|| one.as_bytes().cmp(other.as_bytes()))
+        let mut found: Vec<_> = shards.flat_map(|shard| shard.filter_map(pick)).collect();
+        found.sort_by(|one, other| {
+            compare(one.name(), other.name()).then_with(|| one.key().cmp(&other.key()))
         });
         found
     }
@@ -173,8 +170,8 @@ impl Cache {
         usage
     }
 
-    fn shard(&self, key: &Key) -> &Store {
-        let hash = self.hasher.hash_one(key.as_bytes());
+    fn shard(&self, key: Parts<'_>) -> &Store {
+        let hash = self.hasher.hash_one(key);
         &self.shards[hash as usize % self.shards.len()]
     }
 }
@@ -216,12 +213,7 @@ pub(crate) mod tests {
         let cache = cache(1 << 20);
         let now = Instant::now();
         let key = Key::new(b"\x01a\0", 1, false, false);
-        cache.insert(
-            &key,
-            failure(&key, Rcode::SERVFAIL, 1, now),
-            Share::Outer,
-            now,
-        );
+        cache.insert(failure(&key, Rcode::SERVFAIL, 1, now), Share::Outer, now);
         assert!(cache.get(&key, now).is_some());
         assert!(cache.get(&key, now + Duration::from_secs(1)).is_none());
     }
@@ -231,12 +223,7 @@ pub(crate) mod tests {
         let cache = cache(1 << 20);
         let now = Instant::now();
         let key = Key::new(b"\x01a\0", 1, false, false);
-        cache.insert(
-            &key,
-            failure(&key, Rcode::SERVFAIL, 0, now),
-            Share::Outer,
-            now,
-        );
+        cache.insert(failure(&key, Rcode::SERVFAIL, 0, now), Share::Outer, now);
         assert_eq!(cache.usage(), Usage::default());
     }
 
@@ -247,12 +234,7 @@ pub(crate) mod tests {
         for number in 0..20_000_u32 {
             let name = Name::from_text(&number.to_string()).unwrap();
             let key = Key::new(name.as_wire(), 1, false, false);
-            cache.insert(
-                &key,
-                failure(&key, Rcode::SERVFAIL, 5, now),
-                Share::Outer,
-                now,
-            );
+            cache.insert(failure(&key, Rcode::SERVFAIL, 5, now), Share::Outer, now);
         }
         let usage = cache.usage();
         assert!(usage.bytes <= 1 << 20, "{usage:?}");
@@ -268,12 +250,7 @@ pub(crate) mod tests {
             for number in 0..40_000_u32 {
                 let name = Name::from_text(&number.to_string()).unwrap();
                 let key = Key::new(name.as_wire(), 1, false, false);
-                cache.insert(
-                    &key,
-                    failure(&key, Rcode::SERVFAIL, 5, now),
-                    Share::Outer,
-                    now,
-                );
+                cache.insert(failure(&key, Rcode::SERVFAIL, 5, now), Share::Outer, now);
             }
             cache.usage().bytes
         };
@@ -304,11 +281,11 @@ pub(crate) mod tests {
             message.add_answer(a("a.broken.test.", 60, 1));
         });
         let alias = Judged::unchecked(Response::parse(alias).unwrap());
-        let alias = Arc::new(Entry::of(alias, limits, now));
-        cache.insert(&key("www.example"), alias, Share::Outer, now);
+        let alias = Arc::new(Entry::of(&key("www.example"), alias, limits, now));
+        cache.insert(alias, Share::Outer, now);
         for text in ["broken.test", "x.broken.test", "test", "unbroken.test"] {
             let entry = failure(&key(text), Rcode::SERVFAIL, 60, now);
-            cache.insert(&key(text), entry, Share::Outer, now);
+            cache.insert(entry, Share::Outer, now);
         }
         assert_eq!(cache.forget_within(&[name("broken.test")]), 3);
         let is_known = |text| cache.get(&key(text), now).is_some();

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use foldhash::quality::RandomState;
+use tokio::sync::oneshot;
 
 use crate::cache::key::Key;
 
@@ -16,8 +17,8 @@ pub(crate) struct Flights<T> {
     open: Mutex<Open<T>>,
 }
 
-type Open<T> = HashMap<Key, watch::Receiver<Landed<T>>>;
-type Landed<T> = Option<Arc<T>>;
+/// Who waits for each: most often nobody.
+type Open<T> = HashMap<Key, Vec<oneshot::Sender<Arc<T>>>, RandomState>;
 
 /// A place on the flight of a question.
 pub(crate) enum Seat<'a, T> {
@@ -39,17 +40,21 @@ impl<T> Flights<T> {
     /// Takes a place on the flight of `key`.
     pub(crate) fn board<'a>(&'a self, key: &'a Key) -> Seat<'a, T> {
         match self.lock().entry(key.clone()) {
-            Slot::Occupied(slot) => Seat::Passenger(Passage(slot.get().clone())),
+            Slot::Occupied(mut slot) => {
+                let (sender, landed) = oneshot::channel();
+                slot.get_mut().push(sender);
+                Seat::Passenger(Passage(landed))
+            }
             Slot::Vacant(slot) => {
-                let (sender, receiver) = watch::channel(None);
-                slot.insert(receiver);
-                Seat::Pilot(Flight {
-                    flights: self,
-                    key,
-                    sender,
-                })
+                slot.insert(Vec::new());
+                Seat::Pilot(Flight { flights: self, key })
             }
         }
+    }
+
+    /// Ends the flight of `key`; gives who waited for it.
+    fn close(&self, key: &Key) -> Vec<oneshot::Sender<Arc<T>>> {
+        self.lock().remove(key).unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Open<T>> {
@@ -62,29 +67,33 @@ impl<T> Flights<T> {
 pub(crate) struct Flight<'a, T> {
     flights: &'a Flights<T>,
     key: &'a Key,
-    sender: watch::Sender<Landed<T>>,
 }
 
 impl<T> Flight<'_, T> {
     /// Gives the answer to all who wait.
     pub(crate) fn land(self, answer: &Arc<T>) {
-        self.sender.send_replace(Some(Arc::clone(answer)));
+        for passenger in self.flights.close(self.key) {
+            // He may have got off.
+            let _ = passenger.send(Arc::clone(answer));
+        }
+        // There is nothing to give up any more.
+        std::mem::forget(self);
     }
 }
 
 impl<T> Drop for Flight<'_, T> {
     fn drop(&mut self) {
-        self.flights.lock().remove(self.key);
+        self.flights.close(self.key);
     }
 }
 
 /// The wait for an answer that another asks for.
-pub(crate) struct Passage<T>(watch::Receiver<Landed<T>>);
+pub(crate) struct Passage<T>(oneshot::Receiver<Arc<T>>);
 
 impl<T> Passage<T> {
     /// The answer; none when the pilot was lost.
-    pub(crate) async fn landed(mut self) -> Option<Arc<T>> {
-        self.0.wait_for(Option::is_some).await.ok()?.clone()
+    pub(crate) async fn landed(self) -> Option<Arc<T>> {
+        self.0.await.ok()
     }
 }
 

@@ -74,7 +74,8 @@ pub fn response(packet: &[u8]) {
         stale: limit,
     };
     let now = Instant::now();
-    let entry = Entry::of(Judged::unchecked(response), limits, now);
+    let key = Key::new(response.layout().name(packet), 1, false, false);
+    let entry = Entry::of(&key, Judged::unchecked(response), limits, now);
     assert!(Response::parse(entry.aged(now)).is_some());
     let _ = entry.touches(|_| false);
 }

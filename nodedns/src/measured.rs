@@ -17,7 +17,7 @@ use crate::wire::response::Response;
 /// Reads a query, and makes the key of its answer.
 #[must_use]
 pub fn parse(packet: &[u8]) -> bool {
-    Query::parse(packet).is_ok_and(|query| !Key::of(&query).as_bytes().is_empty())
+    Query::parse(packet).is_ok_and(|query| !Key::of(&query).name().is_empty())
 }
 
 /// A cache with answers in it.
@@ -44,9 +44,9 @@ impl Answers {
     pub fn insert(&self, packet: &[u8], answer: &[u8]) -> Option<()> {
         let query = Query::parse(packet).ok()?;
         let response = Response::parse(answer.to_vec())?;
-        let entry = Entry::of(Judged::unchecked(response), LIMITS, self.now);
-        self.cache
-            .insert(&Key::of(&query), Arc::new(entry), Share::Outer, self.now);
+        let judged = Judged::unchecked(response);
+        let entry = Entry::of(&Key::of(&query), judged, LIMITS, self.now);
+        self.cache.insert(Arc::new(entry), Share::Outer, self.now);
         Some(())
     }
 

@@ -163,7 +163,12 @@ impl Resolver {
         if offence.is_some() {
             return None;
         }
-        let entry = Arc::new(Entry::of(judged, zone.limits, Instant::now().into_std()));
+        let entry = Arc::new(Entry::of(
+            key,
+            judged,
+            zone.limits,
+            Instant::now().into_std(),
+        ));
         // Denials are made as fast as they are found, and nobody asks for such a name twice.
         if entry.has_answers() {
             self.keep(key, &entry, epoch);
@@ -176,7 +181,7 @@ impl Resolver {
     pub(crate) fn denied_at_once(&self, key: &Key, now: std::time::Instant) -> Option<Entry> {
         let zone = self.validated(key)?;
         let denied = self.judge.denied_at_once(key, &zone.name, now)?;
-        Some(Entry::of(denied, zone.limits, now))
+        Some(Entry::of(key, denied, zone.limits, now))
     }
 
     /// The zone that has the name, if its answers are validated.
@@ -200,7 +205,7 @@ impl Resolver {
         });
         let (entry, is_bogus) = match found {
             Ok((judged, limits)) => {
-                let entry = Entry::of(judged, limits, Instant::now().into_std());
+                let entry = Entry::of(key, judged, limits, Instant::now().into_std());
                 (entry, false)
             }
             Err(broken) => (broken.entry(key), broken.is_bogus),
@@ -251,7 +256,7 @@ impl Resolver {
             _ => Share::Outer,
         };
         self.cache
-            .insert(key, Arc::clone(entry), share, Instant::now().into_std());
+            .insert(Arc::clone(entry), share, Instant::now().into_std());
         // Only now: what is changed later is forgotten later, too.
         if self.judge.validator().epoch() != epoch || self.is_retired.load(Ordering::SeqCst) {
             self.cache.remove(key);
@@ -326,7 +331,7 @@ impl Resolver {
         let (part, onward) = self.ask(zone, key, deadline, errand).await?;
         let offence = self.filter.offence(key, part.response(), &self.routes);
         if onward.is_none() && offence.is_none() {
-            let entry = Entry::of(part.clone(), zone.limits, Instant::now().into_std());
+            let entry = Entry::of(key, part.clone(), zone.limits, Instant::now().into_std());
             self.keep(key, &Arc::new(entry), epoch);
         }
         Ok((part, onward))

@@ -18,14 +18,14 @@ pub(crate) mod udp;
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 use tracing::error;
 
 use crate::answer::{Answers, Miss, Outcome};
@@ -178,7 +178,7 @@ impl Service {
     async fn ask_for(self: Arc<Self>, client: Client, question: Question) {
         let mut next = Some(question);
         while let Some(question) = next {
-            if caught(self.ask(question)).await.is_err() {
+            if caught(pin!(self.ask(question))).await.is_err() {
                 error!("finding an answer panicked: please report this");
                 self.metrics.panics.increment(1);
             }
@@ -205,7 +205,8 @@ impl Service {
         let mut out = Vec::new();
         let mut resolving = pin!(resolver.resolve(&miss.key, None));
         let in_time = if miss.has_old {
-            timeout(answers.patience(), &mut resolving).await.ok()
+            let end = miss.arrival.at + answers.patience().saturating_sub(WAKING);
+            timeout_at(end.into(), &mut resolving).await.ok()
         } else {
             None
         };
@@ -256,7 +257,7 @@ impl Service {
         if misses.tasks.len() < MAX_MISSES / 2 {
             let (service, parts) = (Arc::clone(self), Arc::clone(parts));
             misses.spawn(async move {
-                if caught(parts.resolver.refresh(&key)).await.is_err() {
+                if caught(pin!(parts.resolver.refresh(&key))).await.is_err() {
                     error!("renewing an answer panicked: please report this");
                     service.metrics.panics.increment(1);
                 }
@@ -322,9 +323,8 @@ impl Open {
 }
 
 /// What `future` gives, or that it panicked: a bug of ours, which is not to cost those who
-/// wait in the same line anything.
-async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut future = pin!(future);
+/// wait in the same line anything. Pinned already, for it is large and would be here twice.
+async fn caught<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Panicked> {
     poll_fn(|context| {
         catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)))
             .map_or(Poll::Ready(Err(Panicked)), |polled| polled.map(Ok))
@@ -334,6 +334,8 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
 
 struct Panicked;
 
+/// What it takes to wake at a time and to have sent an answer by then: timers are a millisecond late.
+const WAKING: Duration = Duration::from_millis(5);
 /// Questions of one worker that wait, those that wait for the same answer
 /// included: some 2 KiB each, half a KiB of those whose turn has not come.
 const MAX_MISSES: usize = 16_384;

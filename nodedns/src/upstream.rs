@@ -35,11 +35,15 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{JoinSet, yield_now};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::cache::key::Key;
@@ -135,7 +139,7 @@ impl Upstream {
             tokio::select! {
                 // What has come counts before what has not.
                 biased;
-                Some(ended) = race.ended.recv() => {
+                Some(ended) = race.attempts.next() => {
                     if let Some(answer) = race.take(ended) {
                         return Ok(answer);
                     }
@@ -207,10 +211,9 @@ struct Race<'a> {
     errand: &'a Errand<'a>,
     /// Who may be asked, the best first.
     candidates: Vec<Candidate>,
-    attempts: JoinSet<()>,
-    /// Where attempts tell how they ended.
-    report: mpsc::Sender<Ended>,
-    ended: mpsc::Receiver<Ended>,
+    /// Polled by the race itself: with a task for each it would take as long again to hear of
+    /// an answer as to read it.
+    attempts: FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send>>>,
     /// When the next attempt starts, if nothing happens before.
     next_start: Instant,
     /// When it is over, won or not.
@@ -252,8 +255,6 @@ impl<'a> Race<'a> {
         errand: &'a Errand<'a>,
     ) -> Self {
         let now = Instant::now();
-        // Room for all that may run: nobody waits to report.
-        let (report, ended) = mpsc::channel(MAX_ATTEMPTS as usize);
         let candidates = pool::order(&upstream.servers, now);
         Self {
             upstream,
@@ -271,9 +272,7 @@ impl<'a> Race<'a> {
                     tried: Tried::default(),
                 })
                 .collect(),
-            attempts: JoinSet::new(),
-            report,
-            ended,
+            attempts: FuturesUnordered::new(),
             next_start: now,
             end: deadline,
             trouble: None,
@@ -340,8 +339,7 @@ impl<'a> Race<'a> {
             self.probe(at, now);
         } else {
             let attempt = self.attempt(at, now);
-            // It is large: the runtime would copy it ten times over.
-            self.attempts.spawn(Box::pin(attempt));
+            self.attempts.push(Box::pin(attempt));
         }
         until
     }
@@ -367,11 +365,34 @@ impl<'a> Race<'a> {
     /// An attempt that goes on without us: that a server is back is to be known
     /// even when another has answered before.
     fn probe(&mut self, at: usize, now: Instant) {
-        let attempt = self.attempt(at, now);
-        self.candidates[at].server.probe(attempt);
+        let end = self.end.max(now + PROBE_TIMEOUT);
+        // Large, and moved by every layer of the runtime that spawns it.
+        let attempt = Box::pin(self.attempt(at, now));
+        let server = Arc::clone(&self.candidates[at].server);
+        let (report, ended) = oneshot::channel();
+        self.candidates[at].server.probe(async move {
+            let ended = timeout_at(end, attempt).await.unwrap_or_else(|_| {
+                server.failed(now, &Trouble::Late);
+                Ended {
+                    candidate: at,
+                    asked: now,
+                    outcome: Err(Trouble::Late),
+                }
+            });
+            // The race may be over.
+            let _ = report.send(ended);
+        });
+        self.attempts.push(Box::pin(async {
+            match ended.await {
+                Ok(ended) => ended,
+                // Its server is no longer wanted.
+                Err(_) => pending().await,
+            }
+        }));
     }
 
-    fn attempt(&mut self, at: usize, now: Instant) -> impl Future<Output = ()> + Send + 'static {
+    /// Asks a candidate, without end: the race has one.
+    fn attempt(&mut self, at: usize, now: Instant) -> impl Future<Output = Ended> + Send + use<> {
         let candidate = &mut self.candidates[at];
         candidate.running += 1;
         let ask = Ask {
@@ -380,22 +401,18 @@ impl<'a> Race<'a> {
             again: candidate.asked > 1,
             tried: candidate.tried.clone(),
         };
-        let (server, report) = (Arc::clone(&candidate.server), self.report.clone());
-        // A probe may outlive the race.
-        let end = self.end.max(now + PROBE_TIMEOUT);
+        let server = Arc::clone(&candidate.server);
         async move {
-            let outcome = timeout_at(end, attempt(&server, &ask)).await;
-            let outcome = outcome.unwrap_or(Err(Trouble::Late));
+            let outcome = attempt(&server, &ask).await;
             match &outcome {
                 Ok(_) => server.answered(now.elapsed()),
                 Err(trouble) => server.failed(now, trouble),
             }
-            // The race may be over.
-            let _ = report.try_send(Ended {
+            Ended {
                 candidate: at,
                 asked: now,
                 outcome,
-            });
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cache::key::Key;
+use crate::cache::key::{Key, Parts};
 use crate::validate::Judged;
 use crate::wire::edns::ExtendedError;
 use crate::wire::name::{self, Expanded};
@@ -36,6 +36,8 @@ pub(crate) struct Entry {
     wire_len: u16,
     question_end: u16,
     additional_at: u16,
+    /// Those of its key.
+    bits: u8,
     is_secure: bool,
     /// Whether asking for a newer one has.
     has_failed: AtomicBool,
@@ -50,8 +52,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The answer that a server gave, every TTL in it brought within `limits`.
-    pub(crate) fn of(judged: Judged, limits: Limits, now: Instant) -> Self {
+    /// The answer to `key` that a server gave, every TTL in it brought within `limits`.
+    pub(crate) fn of(key: &Key, judged: Judged, limits: Limits, now: Instant) -> Self {
         let is_secure = judged.is_secure();
         let (response, note) = judged.into_parts();
         let response = response.without_opt();
@@ -85,6 +87,7 @@ impl Entry {
             stale: seconds(limits.stale),
             error: note.map(Box::new),
             ..Self::new(
+                key,
                 &wire,
                 ttls,
                 [layout.question_end, additional_at],
@@ -97,6 +100,7 @@ impl Entry {
     /// Not validated, without a reason. A message is at most 65,535 bytes long, and so
     /// are the places in it.
     fn new(
+        key: &Key,
         wire: &[u8],
         ttls: impl ExactSizeIterator<Item = usize>,
         [question_end, additional_at]: [usize; 2],
@@ -114,6 +118,7 @@ impl Entry {
             wire_len: wire.len() as u16,
             question_end: question_end as u16,
             additional_at: additional_at as u16,
+            bits: key.bits(),
             is_secure: false,
             has_failed: AtomicBool::new(false),
             lifetime: milliseconds(lifetime),
@@ -144,7 +149,7 @@ impl Entry {
         let end = wire.len();
         Self {
             error: Some(Box::new(error)),
-            ..Self::new(&wire, std::iter::empty(), [end, end], lifetime, now)
+            ..Self::new(key, &wire, std::iter::empty(), [end, end], lifetime, now)
         }
     }
 
@@ -233,6 +238,16 @@ impl Entry {
     /// The name that it is about, in lower case and wire form as all that is kept.
     pub(crate) fn name(&self) -> &[u8] {
         &self.bytes[QUESTION_AT..usize::from(self.question_end) - 4]
+    }
+
+    /// What it is the answer to.
+    pub(crate) fn key(&self) -> Parts<'_> {
+        let name = self.name();
+        Parts {
+            name,
+            rtype: u16_at(&self.bytes, QUESTION_AT + name.len()).unwrap_or_default(),
+            bits: self.bits,
+        }
     }
 
     /// Whether it was validated from a trust anchor down.
@@ -359,9 +374,13 @@ pub(crate) mod tests {
         ))
     }
 
+    fn key() -> Key {
+        Key::new(b"\x03www\x07example\0", 1, true, false)
+    }
+
     fn entry(now: Instant, change: impl FnOnce(&mut Message)) -> Entry {
         let response = Response::parse(response(change)).unwrap();
-        Entry::of(Judged::unchecked(response), LIMITS, now)
+        Entry::of(&key(), Judged::unchecked(response), LIMITS, now)
     }
 
     /// Seconds for which it stays fresh.
@@ -406,7 +425,7 @@ pub(crate) mod tests {
             message.add_answer(a("www.example.", 1, 1));
         });
         let signed = Judged::kept(Response::parse(signed).unwrap(), true);
-        assert_eq!(lifetime(&Entry::of(signed, LIMITS, now), now), 1);
+        assert_eq!(lifetime(&Entry::of(&key(), signed, LIMITS, now), now), 1);
     }
 
     #[test]

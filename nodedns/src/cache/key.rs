@@ -25,7 +25,7 @@ impl Key {
         front.copy_from_slice(name);
         front.make_ascii_lowercase();
         tail[..2].copy_from_slice(&rtype.to_be_bytes());
-        tail[2] = u8::from(dnssec_ok) | u8::from(checking_disabled) << 1;
+        tail[2] = (DO * u8::from(dnssec_ok)) | (CD * u8::from(checking_disabled));
         Self {
             bytes,
             length: name.len() + TAIL,
@@ -58,22 +58,6 @@ impl Key {
         Self::new(self.name(), self.rtype(), true, true)
     }
 
-    /// The key with these bytes; `None` when there is none.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let name = bytes.len().checked_sub(TAIL)?;
-        let mut all = [0; MAX_LEN + TAIL];
-        all.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        (name > 0).then_some(Self {
-            bytes: all,
-            length: bytes.len(),
-        })
-    }
-
-    /// All of it, to compare and to hash.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-
     /// The name, in lower case and wire form.
     pub(crate) fn name(&self) -> &[u8] {
         &self.bytes[..self.length - TAIL]
@@ -86,18 +70,56 @@ impl Key {
 
     /// Whether DNSSEC records are wanted.
     pub(crate) const fn dnssec_ok(&self) -> bool {
-        self.bytes[self.length - 1] & 1 != 0
+        self.bits() & DO != 0
     }
 
     /// Whether unvalidated data is wanted.
     pub(crate) const fn checking_disabled(&self) -> bool {
-        self.bytes[self.length - 1] & 2 != 0
+        self.bits() & CD != 0
+    }
+
+    pub(super) const fn bits(&self) -> u8 {
+        self.bytes[self.length - 1]
+    }
+
+    /// All of it, to compare and to hash.
+    pub(super) fn parts(&self) -> Parts<'_> {
+        Parts {
+            name: self.name(),
+            rtype: self.rtype(),
+            bits: self.bits(),
+        }
+    }
+}
+
+/// What a key consists of, wherever that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Parts<'a> {
+    /// In lower case and wire form.
+    pub(super) name: &'a [u8],
+    pub(super) rtype: u16,
+    /// DO and CD, as in [`Key`].
+    pub(super) bits: u8,
+}
+
+impl Hash for Parts<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Names say how long they are.
+        state.write(self.name);
+        state.write_u32((u32::from(self.rtype) << 8) | u32::from(self.bits));
+    }
+}
+
+impl From<Parts<'_>> for Key {
+    fn from(parts: Parts<'_>) -> Self {
+        let [dnssec_ok, checking_disabled] = [DO, CD].map(|bit| parts.bits & bit != 0);
+        Self::new(parts.name, parts.rtype, dnssec_ok, checking_disabled)
     }
 }
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
+        self.parts() == other.parts()
     }
 }
 
@@ -105,7 +127,7 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_bytes().hash(state);
+        self.parts().hash(state);
     }
 }
 
@@ -130,6 +152,8 @@ impl fmt::Debug for Key {
 
 /// Bytes after the name.
 const TAIL: usize = 3;
+const DO: u8 = 1;
+const CD: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -141,15 +165,6 @@ mod tests {
         let upper = Key::new(b"\x01A\0", 1, false, false);
         assert_eq!(upper, Key::new(b"\x01a\0", 1, false, false));
         assert_eq!(upper.to_string(), "a. A");
-    }
-
-    #[test]
-    fn bytes_are_read_back() {
-        let key = Key::new(b"\x01a\0", 28, true, false);
-        assert_eq!(Key::from_bytes(key.as_bytes()), Some(key));
-        for wrong in [&[0; 3][..], &[0; MAX_LEN + TAIL + 1]] {
-            assert_eq!(Key::from_bytes(wrong), None);
-        }
     }
 
     proptest! {
@@ -170,6 +185,7 @@ mod tests {
             prop_assert_eq!(key(&one).rtype(), one.1);
             prop_assert_eq!(key(&one).dnssec_ok(), one.2);
             prop_assert_eq!(key(&one).checking_disabled(), one.3);
+            prop_assert_eq!(Key::from(key(&one).parts()), key(&one));
         }
     }
 }

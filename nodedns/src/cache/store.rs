@@ -15,21 +15,25 @@
 //! takes more than its share goes first, so that no flood of the world's names takes the
 //! cluster's. What one does not use the other may.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::hash::{BuildHasher as _, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use papaya::HashMap;
+use foldhash::quality::RandomState;
+use papaya::{Equivalent, HashMap};
 
-use crate::cache::entry::{COUNTERS, Entry, block};
+use crate::cache::entry::{Entry, block};
+use crate::cache::ghost::Ghost;
+use crate::cache::key::{Key, Parts};
+use crate::cache::queue::Queue;
 
 /// One shard of the cache. Who looks up takes no lock; who inserts takes the one on
 /// the order in which answers go. The time is an argument.
 #[derive(Debug)]
 pub(super) struct Store {
-    items: HashMap<Arc<[u8]>, Item>,
+    items: HashMap<Kept, Item, RandomState>,
+    hasher: RandomState,
     order: Mutex<Order>,
     capacity: AtomicUsize,
     /// Of the capacity, what names of inner zones have for themselves.
@@ -45,11 +49,35 @@ pub(crate) enum Share {
     Outer,
 }
 
+/// An answer, found by what it is the answer to: its key is nowhere else.
+#[derive(Debug)]
+struct Kept(Arc<Entry>);
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key() == other.0.key()
+    }
+}
+
+impl Eq for Kept {}
+
+impl Hash for Kept {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key().hash(state);
+    }
+}
+
+impl Equivalent<Kept> for Parts<'_> {
+    fn equivalent(&self, kept: &Kept) -> bool {
+        *self == kept.0.key()
+    }
+}
+
+/// What is known of an answer. There are as many as answers: it is small.
 #[derive(Debug)]
 struct Item {
-    entry: Arc<Entry>,
-    /// Bytes, the key and the bookkeeping included.
-    cost: u32,
+    /// Where it stands in its queue. Of whoever holds the lock on the order.
+    place: AtomicU32,
     /// How often it was asked for since it was last looked at, up to [`MAX_HITS`].
     hits: AtomicU8,
     in_main: AtomicBool,
@@ -71,17 +99,13 @@ struct Queues {
     ghost: Ghost,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    keys: VecDeque<Arc<[u8]>>,
-    bytes: usize,
-}
-
 impl Store {
     /// An empty store of `capacity` bytes, of which `inner` are for inner zones.
     pub(super) fn new(capacity: usize, inner: usize) -> Self {
+        let hasher = RandomState::default();
         Self {
-            items: HashMap::new(),
+            items: HashMap::with_hasher(hasher.clone()),
+            hasher,
             order: Mutex::default(),
             capacity: capacity.into(),
             inner: inner.into(),
@@ -90,9 +114,9 @@ impl Store {
 
     /// Shows `look` what is kept under `key`, fresh or not, and how often it was asked
     /// for since it was last looked at, this time included: up to [`MAX_HITS`].
-    pub(super) fn get<T>(&self, key: &[u8], look: impl FnOnce(&Arc<Entry>, u8) -> T) -> Option<T> {
+    pub(super) fn get<T>(&self, key: &Key, look: impl FnOnce(&Arc<Entry>, u8) -> T) -> Option<T> {
         let items = self.items.pin();
-        let item = items.get(key)?;
+        let (Kept(entry), item) = items.get_key_value(&key.parts())?;
         // Most answers that are asked for have been before: then nothing is written.
         // What two threads add at once may count as one.
         let mut hits = item.hits.load(Ordering::Relaxed);
@@ -100,74 +124,77 @@ impl Store {
             hits += 1;
             item.hits.store(hits, Ordering::Relaxed);
         }
-        Some(look(&item.entry, hits))
+        Some(look(entry, hits))
     }
 
-    /// Keeps `entry` under `key` in place of what was there, and gives the number
-    /// of other answers that had to go.
-    pub(super) fn insert(&self, key: &[u8], entry: Arc<Entry>, share: Share, now: Instant) -> u64 {
-        let cost = entry.bytes() + block(COUNTERS + key.len()) + OVERHEAD;
+    /// Keeps `entry` in place of what was there, and gives the number of other answers that
+    /// had to go.
+    pub(super) fn insert(&self, entry: Arc<Entry>, share: Share, now: Instant) -> u64 {
+        let cost = cost(&entry);
         if cost > self.capacity() / 8 {
             return 0;
         }
         let mut order = self.order();
         let items = self.items.pin();
-        let before = items.get_key_value(key);
-        let (key, hits, in_main, share) = match before {
-            Some((key, item)) => {
-                let in_main = item.in_main.load(Ordering::Relaxed);
-                order.of(item.share).queue(in_main).bytes -= item.cost as usize;
-                // Whether the newer one is wanted as well is to be seen.
-                let hits = item.hits.load(Ordering::Relaxed).min(1);
-                (Arc::clone(key), hits, in_main, item.share)
+        let kept = Kept(entry);
+        let item = match items.get_key_value(&kept) {
+            Some((Kept(before), item)) => {
+                let (place, in_main) = (item.place(), item.in_main());
+                let queue = order.of(item.share).queue(in_main);
+                queue.bytes -= self::cost(before);
+                queue.bytes += cost;
+                queue.replace(place, Arc::clone(&kept.0));
+                Item {
+                    place: place.into(),
+                    // Whether the newer one is wanted as well is to be seen.
+                    hits: item.hits.load(Ordering::Relaxed).min(1).into(),
+                    in_main: in_main.into(),
+                    share: item.share,
+                }
             }
             None => {
-                let key: Arc<[u8]> = key.into();
                 let queues = order.of(share);
-                let in_main = queues.ghost.take(&key);
-                queues.queue(in_main).keys.push_back(Arc::clone(&key));
-                (key, 0, in_main, share)
+                let in_main = queues.ghost.has(self.hash(&kept));
+                let queue = queues.queue(in_main);
+                queue.bytes += cost;
+                Item {
+                    place: queue.push(Arc::clone(&kept.0)).into(),
+                    hits: 0.into(),
+                    in_main: in_main.into(),
+                    share,
+                }
             }
         };
-        order.of(share).queue(in_main).bytes += cost;
-        let item = Item {
-            entry,
-            cost: u32::try_from(cost).unwrap_or(u32::MAX),
-            hits: hits.into(),
-            in_main: in_main.into(),
-            share,
-        };
-        items.insert(key, item);
+        items.insert(kept, item);
         self.make_room(&mut order, now)
     }
 
     /// What `pick` makes of each that is kept, fresh or not, where it makes something.
-    pub(super) fn filter_map<T>(
-        &self,
-        pick: impl Fn(&Arc<[u8]>, &Arc<Entry>) -> Option<T>,
-    ) -> Vec<T> {
+    pub(super) fn filter_map<T>(&self, pick: impl Fn(&Arc<Entry>) -> Option<T>) -> Vec<T> {
         let items = self.items.pin();
-        let all = items.iter();
-        all.filter_map(|(key, item)| pick(key, &item.entry))
-            .collect()
+        items.keys().filter_map(|Kept(entry)| pick(entry)).collect()
     }
 
-    /// Forgets what is under these keys; gives their number.
-    pub(super) fn remove(&self, keys: &HashSet<Arc<[u8]>>) -> usize {
+    /// Forgets these, or what has taken their places meanwhile; gives their number.
+    pub(super) fn remove(&self, meant: impl IntoIterator<Item = Arc<Entry>>) -> usize {
         let mut order = self.order();
         let items = self.items.pin();
         let mut gone = 0;
-        for key in keys {
-            if let Some(item) = items.remove(key) {
+        for entry in meant {
+            if let Some((Kept(entry), item)) = items.remove_entry(&entry.key()) {
                 gone += 1;
-                let in_main = item.in_main.load(Ordering::Relaxed);
-                order.of(item.share).queue(in_main).bytes -= item.cost as usize;
+                let queue = order.of(item.share).queue(item.in_main());
+                queue.bytes -= cost(entry);
+                queue.clear(item.place());
             }
         }
-        if gone > 0 {
-            for queue in order.queues() {
-                queue.keys.retain(|key| !keys.contains(key));
+        let moved = |entry: &Entry, place| {
+            if let Some(item) = items.get(&entry.key()) {
+                item.place.store(place, Ordering::Relaxed);
             }
+        };
+        for queue in order.queues() {
+            queue.close_gaps(moved);
         }
         gone
     }
@@ -195,6 +222,10 @@ impl Store {
         self.order().bytes()
     }
 
+    fn hash(&self, kept: &Kept) -> u64 {
+        self.hasher.hash_one(kept)
+    }
+
     fn order(&self) -> MutexGuard<'_, Order> {
         // A panic of another thread leaves at worst one answer unaccounted.
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
@@ -212,7 +243,7 @@ impl Store {
                 &mut order.inner
             };
             let from_small = queues.small.bytes > queues.bytes() / SMALL_SHARE;
-            let gone = if from_small || queues.main.keys.is_empty() {
+            let gone = if from_small || queues.main.len() == 0 {
                 self.look_at_oldest_of_small(queues, now)
             } else {
                 self.look_at_oldest_of_main(queues, now)
@@ -225,26 +256,27 @@ impl Store {
     /// Moves the oldest of the small queue on, or out. True when it is out.
     fn look_at_oldest_of_small(&self, queues: &mut Queues, now: Instant) -> bool {
         let items = self.items.pin();
-        let Some(key) = queues.small.keys.pop_front() else {
+        let Some(oldest) = queues.small.pop().map(Kept) else {
             return false;
         };
-        let Some(item) = items.get(&key) else {
+        let Some(item) = items.get(&oldest) else {
             return false;
         };
-        let cost = item.cost as usize;
+        let cost = cost(&oldest.0);
         queues.small.bytes -= cost;
-        let is_of_use = item.entry.is_of_use(now);
+        let is_of_use = oldest.0.is_of_use(now);
         if is_of_use && item.hits.load(Ordering::Relaxed) > 0 {
             item.hits.store(0, Ordering::Relaxed);
             item.in_main.store(true, Ordering::Relaxed);
             queues.main.bytes += cost;
-            queues.main.keys.push_back(key);
+            item.place
+                .store(queues.main.push(oldest.0), Ordering::Relaxed);
             return false;
         }
-        items.remove(&key);
+        items.remove(&oldest);
         if is_of_use {
-            let kept = queues.small.keys.len() + queues.main.keys.len();
-            queues.ghost.remember(&key, kept);
+            let kept = queues.small.len() + queues.main.len();
+            queues.ghost.remember(self.hash(&oldest), kept);
         }
         true
     }
@@ -253,21 +285,32 @@ impl Store {
     /// asked for, or drops it. True when it is out.
     fn look_at_oldest_of_main(&self, queues: &mut Queues, now: Instant) -> bool {
         let items = self.items.pin();
-        let Some(key) = queues.main.keys.pop_front() else {
+        let Some(oldest) = queues.main.pop().map(Kept) else {
             return false;
         };
-        let Some(item) = items.get(&key) else {
+        let Some(item) = items.get(&oldest) else {
             return false;
         };
         let hits = item.hits.load(Ordering::Relaxed);
-        if hits > 0 && item.entry.is_of_use(now) {
+        if hits > 0 && oldest.0.is_of_use(now) {
             item.hits.store(hits - 1, Ordering::Relaxed);
-            queues.main.keys.push_back(key);
+            item.place
+                .store(queues.main.push(oldest.0), Ordering::Relaxed);
             return false;
         }
-        queues.main.bytes -= item.cost as usize;
-        items.remove(&key);
+        queues.main.bytes -= cost(&oldest.0);
+        items.remove(&oldest);
         true
+    }
+}
+
+impl Item {
+    fn place(&self) -> u32 {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    fn in_main(&self) -> bool {
+        self.in_main.load(Ordering::Relaxed)
     }
 }
 
@@ -279,7 +322,7 @@ impl Order {
         }
     }
 
-    fn queues(&mut self) -> [&mut Queue; 4] {
+    const fn queues(&mut self) -> [&mut Queue; 4] {
         let Self { inner, outer } = self;
         [
             &mut inner.small,
@@ -308,33 +351,9 @@ impl Queues {
     }
 }
 
-/// The keys, as hashes, of those that lately went from the small queue: when one
-/// comes back, it was no passer-by.
-#[derive(Debug, Default)]
-struct Ghost {
-    hasher: RandomState,
-    order: VecDeque<u64>,
-    known: HashSet<u64>,
-}
-
-impl Ghost {
-    fn remember(&mut self, key: &[u8], most: usize) {
-        let hash = self.hasher.hash_one(key);
-        if self.known.insert(hash) {
-            self.order.push_back(hash);
-        }
-        while self.order.len() > most.max(1) {
-            if let Some(oldest) = self.order.pop_front() {
-                self.known.remove(&oldest);
-            }
-        }
-    }
-
-    /// Whether `key` was remembered. Its hash stays in line until its turn, so
-    /// that nothing has to be searched.
-    fn take(&self, key: &[u8]) -> bool {
-        self.known.contains(&self.hasher.hash_one(key))
-    }
+/// Bytes that an answer takes, the bookkeeping included.
+fn cost(entry: &Entry) -> usize {
+    entry.bytes() + OVERHEAD
 }
 
 /// The share of the small queue, one part in ten as in the paper.
@@ -342,9 +361,9 @@ const SMALL_SHARE: usize = 10;
 /// Rounds that a popular answer can earn, as in the paper.
 const MAX_HITS: u8 = 3;
 /// What the map has for each (key and value in a block), and its share of the tables of the
-/// map (9 bytes a place), the queues (16) and the ghosts (8 and 9), which double when they are full:
+/// map (9 bytes a place), the queues (8) and the ghosts (8 and 9), which double when they are full:
 /// measured, with full caches.
-const OVERHEAD: usize = block(size_of::<(Arc<[u8]>, Item)>()) + 80;
+const OVERHEAD: usize = block(size_of::<(Kept, Item)>()) + 64;
 
 #[cfg(test)]
 mod tests {
@@ -354,6 +373,7 @@ mod tests {
     use crate::wire::Rcode;
     use crate::wire::name::Name;
     use proptest::prelude::*;
+    use std::collections::HashMap;
     use std::time::Duration;
 
     fn key(number: u16) -> Key {
@@ -381,11 +401,11 @@ mod tests {
         fn insert_of(&self, share: Share, number: u16, seconds: u64) {
             let key = key(number);
             let entry = failure(&key, Rcode::SERVFAIL, seconds, self.now);
-            self.store.insert(key.as_bytes(), entry, share, self.now);
+            self.store.insert(entry, share, self.now);
         }
 
         fn has(&self, number: u16) -> bool {
-            self.store.get(key(number).as_bytes(), |_, _| ()).is_some()
+            self.store.get(&key(number), |_, _| ()).is_some()
         }
     }
 
@@ -414,7 +434,7 @@ mod tests {
         let gone = (0..number).find(|number| !fixture.has(*number)).unwrap();
         fixture.insert(gone, 60);
         let items = fixture.store.items.pin();
-        let item = items.get(key(gone).as_bytes()).unwrap();
+        let item = items.get(&key(gone).parts()).unwrap();
         assert!(item.in_main.load(Ordering::Relaxed));
     }
 
@@ -436,7 +456,7 @@ mod tests {
         let store = Store::new(1_000, 0);
         let now = Instant::now();
         let entry = failure(&key, Rcode::SERVFAIL, 1, now);
-        store.insert(key.as_bytes(), entry, Share::Outer, now);
+        store.insert(entry, Share::Outer, now);
         assert_eq!(store.len(), 0);
     }
 
@@ -480,44 +500,65 @@ mod tests {
         assert!(missed - 40 < asked / 100, "{missed} of {asked}");
     }
 
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Ask(u16),
+        Keep(u16, u64),
+        /// All whose names end so.
+        Forget(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            40 => (0_u16..400).prop_map(Step::Ask),
+            40 => (0_u16..400, 0_u64..3).prop_map(|(number, seconds)| Step::Keep(number, seconds)),
+            1 => (b'0'..=b'9').prop_map(Step::Forget),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn the_books_always_balance(
-            steps in prop::collection::vec((0_u16..400, any::<bool>(), 0_u64..3), 0..2_000),
-            kept in any::<u8>(),
-        ) {
+        fn the_books_always_balance(steps in prop::collection::vec(step(), 0..2_000)) {
             let mut fixture = Fixture::new();
-            for (number, look, seconds) in steps {
-                if look {
-                    fixture.has(number);
-                } else {
-                    let share = if number % 3 == 0 { Share::Inner } else { Share::Outer };
-                    fixture.insert_of(share, number, seconds);
-                    fixture.now += Duration::from_millis(10);
+            for step in steps {
+                match step {
+                    Step::Ask(number) => {
+                        fixture.has(number);
+                    }
+                    Step::Keep(number, seconds) => {
+                        let share = if number % 3 == 0 { Share::Inner } else { Share::Outer };
+                        fixture.insert_of(share, number, seconds);
+                        fixture.now += Duration::from_millis(10);
+                    }
+                    Step::Forget(digit) => {
+                        let store = &fixture.store;
+                        let is_meant = |entry: &Entry| entry.name().iter().rev().nth(1) == Some(&digit);
+                        let meant = store.filter_map(|entry| is_meant(entry).then(|| Arc::clone(entry)));
+                        let count = meant.len();
+                        prop_assert_eq!(store.remove(meant), count);
+                    }
                 }
             }
             let store = &fixture.store;
-            if kept < 128 {
-                let gone = store.filter_map(|key, _| (key[1] == kept).then(|| Arc::clone(key)));
-                let gone = gone.into_iter().collect();
-                store.remove(&gone);
-            }
-            let order = store.order();
-            let items = store.items.pin();
+            let (mut order, items) = (store.order(), store.items.pin());
             prop_assert!(order.bytes() <= store.capacity());
-            for (share, queues) in [(Share::Inner, &order.inner), (Share::Outer, &order.outer)] {
-                let cost = |main| {
-                    let items = items.values().filter(|item| item.share == share);
-                    let items = items.filter(|item| item.in_main.load(Ordering::Relaxed) == main);
-                    items.map(|item| item.cost as usize).sum::<usize>()
-                };
-                prop_assert_eq!(queues.small.bytes, cost(false));
-                prop_assert_eq!(queues.main.bytes, cost(true));
-                prop_assert!(queues.ghost.order.len() <= items.len().max(1) + 400);
+            for share in [Share::Inner, Share::Outer] {
+                let queues = order.of(share);
+                prop_assert!(queues.ghost.len() <= items.len().max(1) + 400);
+                for in_main in [false, true] {
+                    let is_here = |item: &Item| item.share == share && item.in_main() == in_main;
+                    let (mut bytes, mut places) = (0, HashMap::new());
+                    for (Kept(entry), item) in items.iter().filter(|(_, item)| is_here(item)) {
+                        bytes += cost(entry);
+                        places.insert(item.place(), Arc::clone(entry));
+                    }
+                    let queue = queues.queue(in_main);
+                    prop_assert_eq!((queue.bytes, queue.len()), (bytes, places.len()));
+                    for (place, entry) in &places {
+                        prop_assert!(queue.get(*place).is_some_and(|other| Arc::ptr_eq(other, entry)));
+                    }
+                }
             }
-            let keys = [&order.inner.small, &order.inner.main, &order.outer.small, &order.outer.main];
-            let keys: usize = keys.iter().map(|queue| queue.keys.len()).sum();
-            prop_assert_eq!(keys, items.len());
         }
     }
 }

@@ -34,8 +34,8 @@ pub(super) fn dump(cache: &Cache, top: &Name, now: Instant) -> Reply {
     let all = cache.list(top, now);
     let mut room = MAX_REPLY - ROOM_FOR_THE_REST;
     let mut answers = Vec::new();
-    for (key, entry) in &all {
-        let answer = kept(key, entry, now);
+    for entry in &all {
+        let answer = kept(entry, now);
         let size = serde_json::to_vec(&answer).map_or(usize::MAX, |json| json.len() + 1);
         let Some(left) = room.checked_sub(size) else {
             break;
@@ -47,7 +47,8 @@ pub(super) fn dump(cache: &Cache, top: &Name, now: Instant) -> Reply {
     Reply::CacheDump(CacheDump { answers, more })
 }
 
-fn kept(key: &Key, entry: &Entry, now: Instant) -> KeptAnswer {
+fn kept(entry: &Entry, now: Instant) -> KeptAnswer {
+    let key = Key::from(entry.key());
     let records = u16_at(entry.kept().wire, 6).unwrap_or(0);
     KeptAnswer {
         name: Text(key.name()).to_string(),
@@ -86,12 +87,7 @@ mod tests {
                 true,
                 false,
             );
-            cache.insert(
-                &key,
-                failure(&key, Rcode::SERVFAIL, 60, now),
-                Share::Outer,
-                now,
-            );
+            cache.insert(failure(&key, Rcode::SERVFAIL, 60, now), Share::Outer, now);
         }
         cache
     }

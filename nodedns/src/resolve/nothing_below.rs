@@ -72,7 +72,7 @@ impl Denial {
         };
         let response =
             Response::parse(wire).unwrap_or_else(|| unreachable!("{}", Text(key.name())));
-        Entry::of(Judged::unchecked(response), limits, now.into_std())
+        Entry::of(key, Judged::unchecked(response), limits, now.into_std())
     }
 }
 

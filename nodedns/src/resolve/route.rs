@@ -21,6 +21,8 @@ use crate::wire::rtype;
 #[derive(Debug)]
 pub(crate) struct Routes {
     by_name: HashMap<Box<[u8]>, Zone, RandomState>,
+    /// How long these names are: a suffix of another length need not be looked for.
+    lengths: Lengths,
     /// Those that are named, and shared by the zones that name them.
     servers: HashMap<Forward, Arc<Server>>,
     /// One for all zones: what one learns of the world's servers serves the others.
@@ -49,6 +51,7 @@ impl Routes {
     pub(crate) fn new(config: &Config, network: &Arc<Network>) -> Self {
         Self {
             by_name: HashMap::default(),
+            lengths: Lengths::default(),
             servers: HashMap::new(),
             recursor: None,
             network: Arc::clone(network),
@@ -62,6 +65,7 @@ impl Routes {
     pub(crate) fn succeeded(&self, config: &Config, network: &Arc<Network>) -> Self {
         let mut next = Self {
             by_name: HashMap::default(),
+            lengths: Lengths::default(),
             servers: HashMap::new(),
             recursor: None,
             network: Arc::clone(network),
@@ -84,6 +88,7 @@ impl Routes {
                 limits: limits(&config.cache, zone),
                 validate: zone.validate,
             };
+            next.lengths.add(zone.name.as_wire().len());
             next.by_name.insert(zone.name.as_wire().into(), ready);
         }
         next
@@ -183,7 +188,9 @@ impl Routes {
 
     /// The zone of `name`, which is in lower case and wire form.
     pub(crate) fn zone_of(&self, name: &[u8]) -> Option<&Zone> {
-        suffixes(name).find_map(|suffix| self.by_name.get(suffix))
+        suffixes(name)
+            .filter(|suffix| self.lengths.has(suffix.len()))
+            .find_map(|suffix| self.by_name.get(suffix))
     }
 
     /// The zone that is asked for `rtype` at `name`: a zone's DS is in the zone
@@ -201,6 +208,20 @@ impl Routes {
         suffixes(name)
             .take_while(|suffix| suffix.len() >= top.len())
             .any(|suffix| self.by_name.contains_key(suffix))
+    }
+}
+
+/// A set of lengths of names, which are below 256.
+#[derive(Debug, Default)]
+struct Lengths([u64; 4]);
+
+impl Lengths {
+    const fn add(&mut self, length: usize) {
+        self.0[length / 64 % 4] |= 1 << (length % 64);
+    }
+
+    const fn has(&self, length: usize) -> bool {
+        self.0[length / 64 % 4] & 1 << (length % 64) != 0
     }
 }
 

@@ -143,20 +143,24 @@ pub(super) struct Lent<'a> {
 }
 
 impl Lent<'_> {
-    /// The next datagram, or that the server has no such port, waited for without
-    /// end. Cancel safe.
+    /// What `read` makes of the next datagram and who sent it, or that the server has no such
+    /// port, waited for without end. Cancel safe.
     ///
     /// # Errors
     /// Those of recvfrom(2).
-    pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    pub(super) async fn receive<T>(&self, read: impl Fn(&[u8], SocketAddr) -> T) -> io::Result<T> {
         // A socket that was used before says that something is wrong with it by that
         // alone, and is not readable.
         let arrival = Interest::READABLE.add(Interest::ERROR);
-        // Not by its own method, which looks only at what is readable.
-        let receive = || Ok(recvfrom(&**self, &mut *buffer, RecvFlags::empty())?);
-        let (length, _, from) = self.async_io(arrival, receive).await?;
-        let from = from.ok_or(io::ErrorKind::InvalidData)?;
-        Ok((length, from.try_into()?))
+        // Not by its own method, which looks only at what is readable. The buffer is not for the
+        // time of the wait: a question would be four times as large.
+        let receive = || {
+            let mut buffer = [MaybeUninit::uninit(); BUFFER];
+            let ((filled, _), _, from) = recvfrom(&**self, &mut buffer, RecvFlags::empty())?;
+            let from = from.ok_or(io::ErrorKind::InvalidData)?;
+            Ok(read(filled, from.try_into()?))
+        };
+        self.async_io(arrival, receive).await
     }
 }
 
@@ -209,6 +213,8 @@ fn empty(socket: &UdpSocket) -> bool {
 const DRAWS: usize = 32;
 /// Sockets of a thread that wait for a question.
 const KEPT: usize = 256;
+/// More than we say that we take: a server may know better.
+const BUFFER: usize = 4_096;
 /// Datagrams that may come late for one question.
 const LATE: usize = 16;
 
@@ -278,9 +284,8 @@ mod tests {
         assert_eq!(second.as_raw_fd(), descriptor);
         let to = second.local_addr().unwrap();
         server.send_to(b"in time", to).await.unwrap();
-        let mut buffer = [0; 16];
-        let (length, from) = second.receive(&mut buffer).await.unwrap();
-        assert_eq!((&buffer[..length], from), (&b"in time"[..], address));
+        let received = second.receive(|datagram, from| (datagram.to_vec(), from));
+        assert_eq!(received.await.unwrap(), (b"in time".to_vec(), address));
     }
 
     #[tokio::test]

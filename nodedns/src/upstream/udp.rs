@@ -1,6 +1,7 @@
 //! A question in a datagram, from a port of its own.
 
 use std::io;
+use std::net::SocketAddr;
 
 use crate::cache::key::Key;
 use crate::upstream::accept::{Belief, believe, given};
@@ -73,16 +74,16 @@ impl<'a> Exchange<'a> {
     /// Those of the socket.
     pub(super) async fn reply(&self) -> io::Result<Reply> {
         let address = self.server.forward().address;
-        let mut buffer = [0; BUFFER];
-        loop {
-            let (length, from) = self.socket.receive(&mut buffer).await?;
+        let read = |datagram: &[u8], from: SocketAddr| {
             // What came before the socket was connected may be from anywhere.
-            let is_from_there = from.ip() == address.ip() && from.port() == address.port();
-            let belief = if is_from_there {
-                believe(&self.sent, &buffer[..length])
+            if from.ip() == address.ip() && from.port() == address.port() {
+                believe(&self.sent, datagram)
             } else {
                 Belief::NotOurs
-            };
+            }
+        };
+        loop {
+            let belief = self.socket.receive(read).await?;
             let ignored = &self.server.metrics().ignored;
             match belief {
                 Belief::Ours(response) if self.lacks_cookie(&response) => {
@@ -128,6 +129,3 @@ impl<'a> Exchange<'a> {
         false
     }
 }
-
-/// More than we say that we take: a server may know better.
-const BUFFER: usize = 4_096;
