@@ -289,7 +289,9 @@ impl Resolver {
             let next = key.about(&link.target);
             let zone = self.zone_of(&next)?;
             limits.negative = limits.negative.min(zone.limits.negative);
-            let (part, onward) = self.part(zone, &next, deadline, errand).await?;
+            // Most names are none: these futures are not for every question to have room for.
+            let part = Box::pin(self.part(zone, &next, deadline, errand));
+            let (part, onward) = part.await?;
             let Some(onward) = onward else {
                 let whole = chain.end(part.response()).ok_or_else(unreadable)?;
                 parts.push(part);
@@ -360,12 +362,12 @@ impl Resolver {
         let asked = key.unvalidated();
         let reply = zone.source.ask(&asked, deadline, None, errand).await?;
         let server = Arc::clone(&reply.server);
-        let first = self.judged(zone, key, reply, deadline, errand).await;
+        let first = Box::pin(self.judged(zone, key, reply, deadline, errand)).await;
         match first {
             Err(broken) if broken.is_bogus && zone.source.has_others() => {
                 let soon = deadline.min(Instant::now() + SECOND_OPINION);
                 match zone.source.ask(&asked, soon, Some(&server), errand).await {
-                    Ok(other) => self.judged(zone, key, other, deadline, errand).await,
+                    Ok(other) => Box::pin(self.judged(zone, key, other, deadline, errand)).await,
                     Err(_) => Err(broken),
                 }
             }

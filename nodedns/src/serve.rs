@@ -337,5 +337,5 @@ struct Panicked;
 /// What it takes to wake at a time and to have sent an answer by then: timers are a millisecond late.
 const WAKING: Duration = Duration::from_millis(5);
 /// Questions of one worker that wait, those that wait for the same answer
-/// included: some 2 KiB each, half a KiB of those whose turn has not come.
+/// included: some 3 KiB each, 2 KiB more while a server is asked, half a KiB of those whose turn has not come.
 const MAX_MISSES: usize = 16_384;

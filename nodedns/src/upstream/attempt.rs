@@ -64,20 +64,23 @@ pub(super) async fn attempt(server: &Server, ask: &Ask) -> Result<(Response, Ove
 async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<(Response, Over), Trouble> {
     let exchange = Exchange::begin(server, &ask.key, form).await?;
     let reply = match exchange.reply().await? {
-        // Whoever sent that must not end the wait for the reply.
+        // Whoever sent that must not end the wait for the reply. Right behind a forged one comes the
+        // server's own: then nobody else is asked. What is beside is rare, and not for every
+        // question to have room for.
         Reply::OtherCase => tokio::select! {
-            Ok(response) = doubted(server, ask, form, form.edns) => return Ok((response, Over::Tcp)),
-            reply = exchange.sure_reply() => reply?,
-        },
-        Reply::Bare(_) => tokio::select! {
-            Ok(response) = doubted(server, ask, form, false) => return Ok((response, Over::Tcp)),
-            reply = exchange.sure_reply() => reply?,
-        },
-        Reply::NoCookie(_) => tokio::select! {
-            // Right behind a forged reply comes the server's own: then nobody else is asked.
             biased;
             reply = exchange.sure_reply() => reply?,
-            Ok((response, over)) = proved(server, ask, form, exchange.sent()) => match over {
+            Ok(response) = Box::pin(doubted(server, ask, form, form.edns)) => return Ok((response, Over::Tcp)),
+        },
+        Reply::Bare(_) => tokio::select! {
+            biased;
+            reply = exchange.sure_reply() => reply?,
+            Ok(response) = Box::pin(doubted(server, ask, form, false)) => return Ok((response, Over::Tcp)),
+        },
+        Reply::NoCookie(_) => tokio::select! {
+            biased;
+            reply = exchange.sure_reply() => reply?,
+            Ok((response, over)) = Box::pin(proved(server, ask, form, exchange.sent())) => match over {
                 Over::Udp => Reply::Whole(response),
                 Over::Tcp | Over::Tls => return Ok((response, over)),
             },
@@ -89,10 +92,10 @@ async fn over_udp(server: &Server, ask: &Ask, form: Form) -> Result<(Response, O
     };
     if form.edns && form.cookie {
         if response.rcode() == Rcode::BADCOOKIE {
-            return with_the_cookie_given(server, ask, form).await;
+            return Box::pin(with_the_cookie_given(server, ask, form)).await;
         }
         if lacks_edns(response.rcode())
-            && let Some(response) = without_cookie(server, ask, form).await?
+            && let Some(response) = Box::pin(without_cookie(server, ask, form)).await?
         {
             return Ok((response, Over::Udp));
         }
