@@ -251,6 +251,8 @@ impl Resolver {
     /// Keeps `entry`, unless other keys are trusted by now than when it was judged,
     /// or others would have been asked.
     fn keep(&self, key: &Key, entry: &Arc<Entry>, epoch: u64) {
+        // By that it is found.
+        debug_assert_eq!(Key::from(entry.key()), *key);
         let share = match self.routes.zone_of(key.name()) {
             Some(zone) if !zone.name.is_root() => Share::Inner,
             _ => Share::Outer,

@@ -188,9 +188,13 @@ impl Routes {
 
     /// The zone of `name`, which is in lower case and wire form.
     pub(crate) fn zone_of(&self, name: &[u8]) -> Option<&Zone> {
-        suffixes(name)
-            .filter(|suffix| self.lengths.has(suffix.len()))
-            .find_map(|suffix| self.by_name.get(suffix))
+        suffixes(name).find_map(|suffix| self.named(suffix))
+    }
+
+    /// The zone of this very name.
+    fn named(&self, name: &[u8]) -> Option<&Zone> {
+        let may_be = self.lengths.has(name.len());
+        may_be.then(|| self.by_name.get(name)).flatten()
     }
 
     /// The zone that is asked for `rtype` at `name`: a zone's DS is in the zone
@@ -207,7 +211,7 @@ impl Routes {
     pub(crate) fn is_within(&self, name: &[u8], top: &[u8]) -> bool {
         suffixes(name)
             .take_while(|suffix| suffix.len() >= top.len())
-            .any(|suffix| self.by_name.contains_key(suffix))
+            .any(|suffix| self.named(suffix).is_some())
     }
 }
 
