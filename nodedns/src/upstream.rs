@@ -211,8 +211,7 @@ struct Race<'a> {
     errand: &'a Errand<'a>,
     /// Who may be asked, the best first.
     candidates: Vec<Candidate>,
-    /// Polled by the race itself: with a task for each it would take as long again to hear of
-    /// an answer as to read it.
+    /// Polled by the race itself, which spares each a task and a channel.
     attempts: FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send>>>,
     /// When the next attempt starts, if nothing happens before.
     next_start: Instant,
