@@ -24,12 +24,17 @@ async fn a_node_that_slept_for_a_month_finds_api_servers_that_have_all_moved() {
     scene.pods_find_names().await;
     rivers_keeps(&scene, &scene.cluster.upstreams()).await;
     nodedns_keeps_keys(&scene, 1).await;
+    // kubelet's is made later than the node where the API server has only just begun.
+    wait::until("kubelet's first lease", PATIENCE, async || {
+        lease(&scene.client()).await
+    })
+    .await;
 
     scene.node.cut_power();
     a_month_passes(&mut scene).await;
     scene.node.switch_on(&scene.place).await.unwrap();
 
-    let renewed = lease(&scene.cluster.client(0)).await;
+    let renewed = lease(&scene.cluster.client(0)).await.unwrap();
 
     // Neither the file nor the cache knows an address at which anybody is left.
     kubelet_says(&scene, "Unable to register node with API server").await;
@@ -47,13 +52,13 @@ async fn a_node_that_slept_for_a_month_finds_api_servers_that_have_all_moved() {
 
     // Nobody takes the old certificate any more.
     kubelet_says(&scene, "Unauthorized").await;
-    assert_eq!(lease(&scene.client()).await, renewed);
+    assert_eq!(lease(&scene.client()).await.unwrap(), renewed);
     let _its_files_are_the_same = scene.cluster.pki.client(&user(NODE), Some(GROUP));
     scene.node.restart_kubelet();
     wait::until(
         "a sign of kubelet's life",
         PATIENCE,
-        async || match lease(&scene.client()).await {
+        async || match lease(&scene.client()).await.unwrap() {
             same if same == renewed => Err(same),
             _ => Ok(()),
         },
@@ -118,10 +123,10 @@ async fn kubelet_says(scene: &Scene, text: &str) {
 }
 
 /// When kubelet last said that it lives.
-async fn lease(client: &Client) -> String {
+async fn lease(client: &Client) -> kube::Result<String> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
-    let spec = leases.get(NODE).await.unwrap().spec.unwrap();
-    spec.renew_time.unwrap().0.to_string()
+    let spec = leases.get(NODE).await?.spec.unwrap();
+    Ok(spec.renew_time.unwrap().0.to_string())
 }
 
 const TRUST: &str = "/var/lib/nodedns/trust-anchors.json";
