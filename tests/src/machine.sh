@@ -4,9 +4,11 @@
 set -eu
 name=$1 folder=$2
 groups=$(findmnt --noheadings --output TARGET --types cgroup2 | head -n 1)
-# Of machines that have gone; what is in use cannot be removed.
+# Of machines that have gone. Not of those that live: the group of a unit that is about to start is empty, and could be removed.
 find "$groups" -maxdepth 1 -name 'test-machine-*' | while read -r old; do
-    find "$old" -depth -type d -exec rmdir {} + 2>/dev/null || :
+    if grep -qx 'populated 0' "$old/cgroup.events" 2>/dev/null; then
+        find "$old" -depth -type d -exec rmdir {} + 2>/dev/null || :
+    fi
 done
 # Another machine that begins may take ours for one that has gone.
 until mkdir -p "$groups/$name" && echo $$ >"$groups/$name/cgroup.procs"; do :; done
