@@ -16,14 +16,15 @@ pub(super) struct Queue {
     first: u32,
     /// Places with nothing in them.
     empty: usize,
-    /// What its answers take, as whoever puts them here counts.
-    pub(super) bytes: usize,
+    /// Those of its answers.
+    bytes: usize,
 }
 
 impl Queue {
     /// Adds an answer as the newest, and gives its place.
     pub(super) fn push(&mut self, entry: Arc<Entry>) -> u32 {
         let place = self.first.wrapping_add(self.places.len() as u32);
+        self.bytes += entry.bytes();
         self.places.push_back(Some(entry));
         place
     }
@@ -35,23 +36,26 @@ impl Queue {
             self.first = self.first.wrapping_add(1);
             match oldest {
                 None => self.empty -= 1,
-                some => return some,
+                Some(entry) => {
+                    self.bytes -= entry.bytes();
+                    return Some(entry);
+                }
             }
         }
     }
 
     /// Puts `entry` where another answer is.
     pub(super) fn replace(&mut self, place: u32, entry: Arc<Entry>) {
-        if let Some(at) = self.at(place) {
-            *at = Some(entry);
+        self.bytes += entry.bytes();
+        if let Some(before) = self.at(place).and_then(|at| at.replace(entry)) {
+            self.bytes -= before.bytes();
         }
     }
 
     /// Leaves empty where an answer is.
     pub(super) fn clear(&mut self, place: u32) {
-        if let Some(at) = self.at(place)
-            && at.take().is_some()
-        {
+        if let Some(gone) = self.at(place).and_then(Option::take) {
+            self.bytes -= gone.bytes();
             self.empty += 1;
         }
     }
@@ -71,6 +75,11 @@ impl Queue {
     /// Answers in it.
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.empty
+    }
+
+    /// Bytes that they take.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// What is at a place.

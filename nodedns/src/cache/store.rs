@@ -130,19 +130,16 @@ impl Store {
     /// Keeps `entry` in place of what was there, and gives the number of other answers that
     /// had to go.
     pub(super) fn insert(&self, entry: Arc<Entry>, share: Share, now: Instant) -> u64 {
-        let cost = cost(&entry);
-        if cost > self.capacity() / 8 {
+        if entry.bytes() + OVERHEAD > self.capacity() / 8 {
             return 0;
         }
         let mut order = self.order();
         let items = self.items.pin();
         let kept = Kept(entry);
-        let item = match items.get_key_value(&kept) {
-            Some((Kept(before), item)) => {
+        let item = match items.get(&kept) {
+            Some(item) => {
                 let (place, in_main) = (item.place(), item.in_main());
                 let queue = order.of(item.share).queue(in_main);
-                queue.bytes -= self::cost(before);
-                queue.bytes += cost;
                 queue.replace(place, Arc::clone(&kept.0));
                 Item {
                     place: place.into(),
@@ -156,7 +153,6 @@ impl Store {
                 let queues = order.of(share);
                 let in_main = queues.ghost.has(self.hash(&kept));
                 let queue = queues.queue(in_main);
-                queue.bytes += cost;
                 Item {
                     place: queue.push(Arc::clone(&kept.0)).into(),
                     hits: 0.into(),
@@ -181,10 +177,9 @@ impl Store {
         let items = self.items.pin();
         let mut gone = 0;
         for entry in meant {
-            if let Some((Kept(entry), item)) = items.remove_entry(&entry.key()) {
+            if let Some(item) = items.remove(&entry.key()) {
                 gone += 1;
                 let queue = order.of(item.share).queue(item.in_main());
-                queue.bytes -= cost(entry);
                 queue.clear(item.place());
             }
         }
@@ -242,7 +237,7 @@ impl Store {
             } else {
                 &mut order.inner
             };
-            let from_small = queues.small.bytes > queues.bytes() / SMALL_SHARE;
+            let from_small = taken(&queues.small) > queues.bytes() / SMALL_SHARE;
             let gone = if from_small || queues.main.len() == 0 {
                 self.look_at_oldest_of_small(queues, now)
             } else {
@@ -262,13 +257,10 @@ impl Store {
         let Some(item) = items.get(&oldest) else {
             return false;
         };
-        let cost = cost(&oldest.0);
-        queues.small.bytes -= cost;
         let is_of_use = oldest.0.is_of_use(now);
         if is_of_use && item.hits.load(Ordering::Relaxed) > 0 {
             item.hits.store(0, Ordering::Relaxed);
             item.in_main.store(true, Ordering::Relaxed);
-            queues.main.bytes += cost;
             item.place
                 .store(queues.main.push(oldest.0), Ordering::Relaxed);
             return false;
@@ -298,7 +290,6 @@ impl Store {
                 .store(queues.main.push(oldest.0), Ordering::Relaxed);
             return false;
         }
-        queues.main.bytes -= cost(&oldest.0);
         items.remove(&oldest);
         true
     }
@@ -332,7 +323,7 @@ impl Order {
         ]
     }
 
-    const fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.inner.bytes() + self.outer.bytes()
     }
 }
@@ -346,14 +337,14 @@ impl Queues {
         }
     }
 
-    const fn bytes(&self) -> usize {
-        self.small.bytes + self.main.bytes
+    fn bytes(&self) -> usize {
+        taken(&self.small) + taken(&self.main)
     }
 }
 
-/// Bytes that an answer takes, the bookkeeping included.
-fn cost(entry: &Entry) -> usize {
-    entry.bytes() + OVERHEAD
+/// Bytes that the answers in a queue take, the bookkeeping included.
+fn taken(queue: &Queue) -> usize {
+    queue.bytes() + queue.len() * OVERHEAD
 }
 
 /// The share of the small queue, one part in ten as in the paper.
@@ -549,11 +540,11 @@ mod tests {
                     let is_here = |item: &Item| item.share == share && item.in_main() == in_main;
                     let (mut bytes, mut places) = (0, HashMap::new());
                     for (Kept(entry), item) in items.iter().filter(|(_, item)| is_here(item)) {
-                        bytes += cost(entry);
+                        bytes += entry.bytes() + OVERHEAD;
                         places.insert(item.place(), Arc::clone(entry));
                     }
                     let queue = queues.queue(in_main);
-                    prop_assert_eq!((queue.bytes, queue.len()), (bytes, places.len()));
+                    prop_assert_eq!((taken(queue), queue.len()), (bytes, places.len()));
                     for (place, entry) in &places {
                         prop_assert!(queue.get(*place).is_some_and(|other| Arc::ptr_eq(other, entry)));
                     }
